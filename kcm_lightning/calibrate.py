@@ -1,0 +1,105 @@
+"""`calibrate`: temperatures and thresholds from one pass over the validation split."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning as L
+import torch
+import yaml
+from rich.console import Console
+
+from kcm_lightning.collaboration import Outcome
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Temperatures, Thresholds, probabilities
+from kcm_lightning.results import gather, write_json, write_text
+from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
+
+
+class Recorder(L.Callback):
+    """Keeps every model's answers to the validation split."""
+
+    def __init__(self):
+        self.outcomes: list[Outcome] = []
+        self.batches: list[dict] = []
+        self.teacher: list[torch.Tensor] = []
+
+    def on_validation_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
+        self.outcomes.append(outputs)
+        self.batches.append({name: batch[name] for name in ("target", "index")})
+        self.teacher.append(module.teacher.distribution(batch["large"], None, batch["index"])[:, 0].cpu())
+
+
+class KCMTrainer(L.Trainer):
+    """Lightning's Trainer, with `calibrate` beside `fit` and `test`."""
+
+    def calibrate(
+        self,
+        model: L.LightningModule,
+        datamodule: L.LightningDataModule,
+        target: str = "lm_rate=0.6",
+        output: str | None = None,
+        ckpt_path: str | None = None,
+    ) -> dict:
+        """Chooses temperatures and thresholds on the validation split.
+
+        Args:
+            model: a trained KCMModule.
+            datamodule: its data.
+            target: `lm_rate=X`, call the large model for at most this share of the samples, or `accuracy_drop=X`, call it
+                as seldom as an accuracy within X of the large model's allows; fractions in [0, 1].
+            output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run folder by default.
+            ckpt_path: checkpoint; the run's best one by default.
+
+        Returns:
+            What was chosen and what is expected of it on unseen data.
+        """
+        goal = Target.parse(target)
+        if model.second_gate != "student":
+            raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
+        model.compare, model.temperatures = True, Temperatures()
+        recorder = Recorder()
+        self.callbacks.append(recorder)
+        self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
+        columns = gather(recorder.outcomes, recorder.batches)
+        teacher_logits = torch.cat(recorder.teacher).clamp_min(1e-30).log()
+        labels = torch.cat([batch["target"].cpu() for batch in recorder.batches])
+        temperatures = Temperatures(
+            fit_temperature(columns["judge_logits"], columns["target"]),
+            fit_temperature(columns["student_logits"], columns["target"]),
+            fit_temperature(teacher_logits, labels),
+        )
+        answers = RecordedAnswers(
+            probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
+            probabilities(columns["student_logits"], temperatures.student).amax(-1),
+            *(columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")),
+        )
+        chosen = choose_thresholds(answers, goal)
+        thresholds = Thresholds(chosen.judge, chosen.student, model.thresholds.teacher)
+        report = {
+            "target": target,
+            "samples": len(answers),
+            "temperatures": asdict(temperatures),
+            "thresholds": asdict(thresholds),
+            "expected_on_unseen_data": expected_on_unseen(answers, goal),
+        }
+        if self.is_global_zero:
+            path = Path(output or Path(self.default_root_dir) / "calibrated.yaml")
+            settings = {"thresholds": asdict(thresholds), "temperatures": asdict(temperatures)}
+            write_text(path, f"# {target}, chosen on {len(answers)} samples\n" + yaml.safe_dump(_as_config(model, settings)))
+            write_json(path.with_suffix(".json"), report)
+            _say(report, path)
+        return report
+
+
+def _as_config(model: L.LightningModule, settings: dict) -> dict:
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    return {"model": {"class_path": name, "init_args": settings}}
+
+
+def _say(report: dict, path: Path) -> None:
+    console = Console()
+    for name, figures in report["expected_on_unseen_data"].items():
+        low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
+        console.print(f"expected {name.replace('_', ' ')}: {mean:.2f} % (95 % interval {low:.2f} to {high:.2f})")
+    gates = ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None)
+    console.print(f"thresholds: {gates}\nuse them with a second --config {path}", soft_wrap=True)

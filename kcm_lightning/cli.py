@@ -1,0 +1,172 @@
+"""The command line: `python -m kcm_lightning fit|validate|test|predict|calibrate --config ...`."""
+
+import ctypes
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from kcm_lightning.calibrate import KCMTrainer
+from kcm_lightning.callbacks import ConfidenceHistogram
+from kcm_lightning.errors import InputError
+from kcm_lightning.module import KCMModule
+from kcm_lightning.results import ResultsWriter
+from kcm_lightning.run_folder import RunFolder, find_config
+
+
+class SaveFitConfig(SaveConfigCallback):
+    """Saves the resolved configuration with a run when it is trained, not when it is tested."""
+
+    def setup(self, trainer, pl_module, stage: str) -> None:
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+
+class KCMCLI(LightningCLI):
+    """LightningCLI with run folders: a fresh `fit` makes one, every other command finds the newest."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return LightningCLI.subcommands() | {"calibrate": {"model", "datamodule"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=str | None, help="run folder; by default runs/<configuration>/<number>")
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: hyper-parameters in a checkpoint never beat the command line."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        files = [Path(str(path)) for path in config.get("config") or []]
+        folder = RunFolder(files[0] if files else None, config.run)
+        if self.subcommand == "fit":
+            resumed = config.ckpt_path is not None
+            self.folder = folder.existing("last.ckpt") if config.ckpt_path == "last" else None
+            if resumed and self.folder is None:
+                self.folder = self._folder_of(config.ckpt_path)
+            self.folder = self.folder or folder.fresh()
+        elif config.ckpt_path in (None, "best", "last"):
+            self.folder = folder.existing(f"{config.ckpt_path or 'best'}.ckpt")
+        else:
+            self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
+        if config.ckpt_path in ("best", "last") or (config.ckpt_path is None and self.subcommand != "fit"):
+            config.ckpt_path = str(self.folder / "checkpoints" / f"{config.ckpt_path or 'best'}.ckpt")
+        config.run = None  # a saved configuration starts a run of its own
+        if not config.trainer.fast_dev_run:
+            _check_writable(self.folder)
+
+    def _folder_of(self, ckpt_path: str) -> Path:
+        if not Path(ckpt_path).is_file():
+            raise InputError(f"--ckpt_path: there is no file {ckpt_path!r}")
+        return Path(ckpt_path).resolve().parent.parent
+
+    def instantiate_trainer(self, **kwargs: Any) -> KCMTrainer:
+        given = self._get(self.config_init, "trainer")
+        kwargs["default_root_dir"] = str(self.folder)
+        if given["logger"] in (None, True) and self.subcommand == "fit":
+            kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
+        elif self.subcommand != "fit":
+            kwargs["logger"] = False
+        if given["max_epochs"] is None and self.subcommand == "fit":
+            kwargs["max_epochs"] = self.model.total_epochs
+        callbacks = list(given["callbacks"] or [])
+        if self.subcommand == "fit":
+            callbacks.append(
+                ModelCheckpoint(
+                    self.folder / "checkpoints",
+                    filename="best",
+                    monitor="selection",
+                    mode="max",
+                    save_last=True,
+                    enable_version_counter=False,
+                )
+            )
+        if isinstance(self.model, KCMModule):
+            self._dump_config()
+            callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def after_fit(self) -> None:
+        if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
+            print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error
+
+
+def _find_configs(args: list[str]) -> list[str]:
+    """The arguments with every configuration named by its path."""
+    found = list(args)
+    for i, arg in enumerate(args):
+        if arg in ("--config", "-c") and i + 1 < len(args):
+            found[i + 1] = str(find_config(args[i + 1]))
+        elif arg.startswith("--config="):
+            found[i] = f"--config={find_config(arg.removeprefix('--config='))}"
+    return found
+
+
+def _keep_memory() -> None:
+    """Tells glibc not to hand freed memory back: a CPU training step otherwise spends a third of its time on page faults."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, top_pad, mmap_max = -1, -2, -4
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 256 * 2**20)
+        libc.mallopt(mmap_max, 0)
+    except OSError:
+        pass  # another C library
+
+
+def _quiet() -> None:
+    """Silences Lightning's advertisements and warnings about what is meant to be."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*in eval mode at the start.*",
+        ".*smaller than the logging interval.*",
+        ".*LeafSpec.* is deprecated.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs a command.
+
+    Args:
+        args: the words after the program's name; those of the process by default.
+    """
+    _keep_memory()
+    _quiet()
+    try:
+        words = _find_configs(sys.argv[1:] if args is None else args)
+        sys.argv[1:] = words
+        KCMCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=KCMTrainer,
+            trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
+            save_config_callback=SaveFitConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

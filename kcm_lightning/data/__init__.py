@@ -1,0 +1,7 @@
+"""LightningDataModules."""
+
+from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.data.cifar100_lt import CIFAR100LT
+from kcm_lightning.data.digits_lt import DigitsLT
+
+__all__ = ["CIFAR100LT", "DigitsLT", "KCMDataModule"]

@@ -1,0 +1,106 @@
+"""CIFAR-100-LT."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from kcm_lightning.data.images import LongTailedImages
+from kcm_lightning.data.longtail import class_counts, keep_counts
+from kcm_lightning.errors import InputError
+
+
+class CIFAR100LT(LongTailedImages):
+    """Long-tailed CIFAR-100 with Data Shunt's split of the test set.
+
+    A sample's stable place is its place in the official training file, or 50,000 plus that in the test file.
+
+    Args:
+        root: folder that holds `cifar-100-python`.
+        profile: class counts: `if100`, `if50`, `if10` (as LDAM-DRW), `tlc` (11,222 images) or `balanced`.
+        download: fetch the official files into `root` when they are not there.
+        test_images: "data_shunt", 8,000 test images to report on and 2,000 held out (generator seed 0); or "all", all
+            10,000 to report on and 2,000 held out from training images that the profile leaves unused.
+        subset_seed: of the choice of training images.
+        batch_size, eval_batch_size, crop, flip, cutout, rand_augment: as of `LongTailedImages`.
+        distill_split: "train", or "pool": the first half of the held-out images, labels unused; validation
+            and thresholds then have the second half alone.
+    """
+
+    mean = (0.5071, 0.4865, 0.4409)
+    std = (0.2673, 0.2564, 0.2762)
+
+    def __init__(
+        self,
+        root: str = "data",
+        profile: Literal["if100", "if50", "if10", "tlc", "balanced"] = "if100",
+        download: bool = False,
+        test_images: Literal["data_shunt", "all"] = "data_shunt",
+        subset_seed: int = 0,
+        batch_size: int = 128,
+        eval_batch_size: int = 500,
+        distill_split: Literal["train", "pool"] = "train",
+        crop: int = 4,
+        flip: bool = True,
+        cutout: int = 8,
+        rand_augment: int = 0,
+    ):
+        super().__init__(batch_size, eval_batch_size, distill_split, crop, flip, cutout, rand_augment)
+        if profile == "balanced" and test_images == "all":
+            raise InputError("--data.test_images=all needs unused training images, and `balanced` leaves none")
+        self.root, self.profile, self.download = root, profile, download
+        self.test_images, self.subset_seed = test_images, subset_seed
+
+    @property
+    def name(self) -> str:
+        return "cifar100"
+
+    def prepare_data(self) -> None:
+        """Checks the official files by their md5, and downloads them only if asked to."""
+        from torchvision.datasets import CIFAR100
+        from torchvision.datasets.utils import check_integrity
+
+        if self.download:
+            try:
+                CIFAR100(self.root, download=True)
+            except (OSError, RuntimeError) as error:
+                raise InputError(f"CIFAR-100 could not be downloaded to {self.root!r}: {error}") from error
+        folder = Path(self.root) / CIFAR100.base_folder
+        files = [*CIFAR100.train_list, *CIFAR100.test_list, [CIFAR100.meta["filename"], CIFAR100.meta["md5"]]]
+        for file, md5 in files:
+            if not (folder / file).is_file():
+                raise InputError(
+                    f"{folder / file} is missing: give the folder that holds cifar-100-python with --data.root, "
+                    "or --data.download=true"
+                )
+            if not check_integrity(str(folder / file), md5):
+                raise InputError(f"{folder / file} is corrupt (its md5 is not {md5}): delete it and fetch it again")
+
+    def read(self) -> None:
+        from torchvision.datasets import CIFAR100
+
+        self.prepare_data()
+        train, test = (CIFAR100(self.root, train=part) for part in (True, False))
+        self.class_names = train.classes
+        pixels = np.concatenate([train.data, test.data])
+        self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        self.labels = torch.tensor(train.targets + test.targets)
+        counts = class_counts(self.profile)
+        kept = torch.from_numpy(keep_counts(np.array(train.targets), counts, self.subset_seed))
+        self.positions = {"train": kept} | self._held_out(kept)
+
+    def _held_out(self, kept: torch.Tensor) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        if self.test_images == "data_shunt":
+            order = 50_000 + torch.randperm(10_000, generator=generator)
+            test, held_out = order[:8_000], order[8_000:]
+        else:
+            unused = torch.ones(50_000, dtype=torch.bool)
+            unused[kept] = False
+            unused = unused.nonzero().squeeze(1)
+            held_out = unused[torch.randperm(len(unused), generator=generator)[:2_000]]
+            test = torch.arange(50_000, 60_000)
+        if self.distill_split == "train":
+            return {"val": held_out, "test": test}
+        return {"pool": held_out[:1_000], "val": held_out[1_000:], "test": test}

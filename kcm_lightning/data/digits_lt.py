@@ -1,0 +1,55 @@
+"""scikit-learn's bundled handwritten digits, long-tailed: real images that need no download."""
+
+from typing import Literal
+
+import torch
+
+from kcm_lightning.data.images import LongTailedImages
+from kcm_lightning.data.longtail import exponential_counts, keep_counts
+from kcm_lightning.errors import InputError
+
+
+class DigitsLT(LongTailedImages):
+    """1,797 images of 8x8 pixels in 10 classes: 600 to test, 300 to validate, a long-tailed part of the rest to train.
+
+    Args:
+        imbalance: samples of the most frequent class over those of the rarest; 1 is balanced.
+        batch_size, eval_batch_size, distill_split, crop: as of `LongTailedImages`.
+    """
+
+    mean = (0.305, 0.305, 0.305)
+    std = (0.377, 0.377, 0.377)
+
+    def __init__(
+        self,
+        imbalance: float = 20.0,
+        batch_size: int = 32,
+        eval_batch_size: int = 300,
+        distill_split: Literal["train", "pool"] = "train",
+        crop: int = 1,
+    ):
+        super().__init__(batch_size, eval_batch_size, distill_split, crop, flip=False, cutout=0, rand_augment=0)
+        if imbalance < 1:
+            raise InputError(f"--data.imbalance={imbalance} must be at least 1")
+        self.imbalance = imbalance
+
+    @property
+    def name(self) -> str:
+        return "sklearn-digits"
+
+    def read(self) -> None:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        self.class_names = [str(name) for name in digits.target_names]
+        pixels = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8)
+        self.images = pixels.unsqueeze(1).repeat(1, 3, 1, 1)  # (N, 3, 8, 8): large models take three channels
+        self.labels = torch.from_numpy(digits.target).long()
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(0))
+        test, held_out, rest = order[:600], order[600:900], order[900:]
+        largest = int(self.labels[rest].bincount().min())
+        counts = exponential_counts(largest, len(self.class_names), self.imbalance)
+        kept = rest[torch.from_numpy(keep_counts(self.labels[rest].numpy(), counts, seed=0))]
+        self.positions = {"train": kept, "val": held_out, "test": test}
+        if self.distill_split == "pool":
+            self.positions |= {"pool": held_out[:150], "val": held_out[150:]}

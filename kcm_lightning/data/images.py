@@ -1,0 +1,135 @@
+"""What the image data modules share: one uint8 tensor, its splits, loaders and augmentation."""
+
+import hashlib
+import os
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip
+from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.data.batches import BatchOrder, ImageBatches, batch_loader
+from kcm_lightning.data.longtail import shots, thirds
+from kcm_lightning.errors import InputError
+
+
+class LongTailedImages(KCMDataModule):
+    """Long-tailed image classification out of memory. A subclass fills `images`, `labels` and `positions` in `read`.
+
+    Args:
+        batch_size: training samples a step and process.
+        eval_batch_size: samples a step where nothing is trained.
+        distill_split: "train", or "pool": held-out images whose labels are not used.
+        crop: pixels of padding before the random crop; 0 for none.
+        flip: whether to mirror at random.
+        cutout: side of the square that is cut out, pixels; 0 for none.
+        rand_augment: operations of RandAugment; 0 for none.
+    """
+
+    region_names = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int,
+        distill_split: Literal["train", "pool"],
+        crop: int,
+        flip: bool,
+        cutout: int,
+        rand_augment: int,
+    ):
+        super().__init__()
+        for option, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise InputError(f"--data.{option}={size} must be at least 1")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.distill_split = distill_split
+        self.crop, self.flip, self.cutout, self.rand_augment = crop, flip, cutout, rand_augment
+        self.images: Tensor | None = None
+        self.positions: dict[str, Tensor] = {}
+
+    def read(self) -> None:
+        """Fills `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions` by split (train, val, test, pool)."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.images is not None:
+            return
+        self.read()
+        train_labels = self.labels[self.positions["train"]]
+        self.class_counts = torch.bincount(train_labels, minlength=len(self.class_names))
+        self.regions = {"thirds": thirds(self.class_counts), "shots": shots(self.class_counts)}
+        self._batches = ImageBatches(self.images, self.labels)
+
+    def train_dataloader(self) -> DataLoader:
+        """The training split, or in the distillation phase the split to distil on."""
+        distilling = getattr(self.trainer.lightning_module, "distilling", False)
+        return self._loader(self.distill_split if distilling else "train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def distill_dataloader(self) -> DataLoader:
+        """The split to distil on, whole in every process, in order."""
+        order = BatchOrder(self.positions[self.distill_split], self.eval_batch_size, shuffle=False)
+        return batch_loader(self._batches, order)
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
+        order = BatchOrder(
+            self.positions[split],
+            self.batch_size if shuffle else self.eval_batch_size,
+            shuffle,
+            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            rank=self.trainer.global_rank,
+            processes=self.trainer.world_size,
+        )
+        return batch_loader(self._batches, order)
+
+    def view(self, batch: dict, augment: bool) -> dict:
+        images = batch["large"]
+        if augment:
+            if self.rand_augment:
+                images = rand_augment(images, self.rand_augment)
+            if self.crop:
+                images = random_crop(images, self.crop)
+            if self.flip:
+                images = random_flip(images)
+        small = self._normalise(images)
+        if augment and self.cutout:
+            small = cutout(small, self.cutout)
+        return {**batch, "small": small}
+
+    def batch_of(self, inputs: Tensor) -> dict:
+        """A batch of images, uint8, of shape `(B, 3, H, W)` and the data set's height and width."""
+        if not isinstance(inputs, Tensor) or inputs.dtype != torch.uint8 or inputs.dim() != 4 or inputs.shape[1] != 3:
+            raise InputError("images must be a uint8 tensor of shape (B, 3, H, W)")
+        return self.view({"large": inputs}, augment=False)
+
+    @property
+    def samples(self) -> int:
+        return len(self.labels)
+
+    def splits(self) -> dict[str, list[int]]:
+        return {split: positions.tolist() for split, positions in self.positions.items()}
+
+    def fingerprint(self) -> dict:
+        result = {}
+        for split, positions in self.positions.items():
+            digest = hashlib.sha256(self.images[positions].numpy().tobytes())
+            digest.update(self.labels[positions].numpy().tobytes())
+            result[split] = {"samples": len(positions), "sha256": digest.hexdigest()[:16]}
+        return result
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] * 255 for v in (self.mean, self.std))
+        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)

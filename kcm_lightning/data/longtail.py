@@ -1,0 +1,69 @@
+"""Long-tailed class counts, the samples they keep, and regions of classes."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PROFILES = ("if100", "if50", "if10", "tlc", "balanced")
+
+
+def exponential_counts(largest: int, classes: int, imbalance: float) -> list[int]:
+    """Class counts that fall exponentially from `largest` to `largest / imbalance` (Cao et al. 2019, LDAM-DRW)."""
+    return [int(largest * (1 / imbalance) ** (i / (classes - 1.0))) for i in range(classes)]
+
+
+def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[int]:
+    """Training samples of each class of CIFAR-100-LT.
+
+    Args:
+        profile: `if100`, `if50`, `if10` (imbalance factor, as LDAM-DRW), `tlc` (as TLC and Data Shunt code it, 11,222
+            images, imbalance 71.4) or `balanced`.
+        largest: samples of the largest class.
+        classes: number of classes.
+    """
+    if profile == "balanced":
+        return [largest] * classes
+    if profile == "tlc":  # one sample more than the rounded exponential, the head clipped at what there is
+        return [min(largest, int(largest * math.exp(-i / 21.9714) + 0.5) + 1) for i in range(classes)]
+    return exponential_counts(largest, classes, float(profile.removeprefix("if")))
+
+
+def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:
+    """Samples of a long-tailed subset: each class is shuffled in turn and its first ones are kept, as LDAM-DRW does.
+
+    Args:
+        labels: class of every sample.
+        counts: how many of each class to keep.
+        seed: of the shuffle.
+
+    Returns:
+        Positions in `labels`, class by class.
+    """
+    random = np.random.RandomState(seed)
+    kept = []
+    for label, count in enumerate(counts):
+        positions = np.flatnonzero(labels == label)
+        random.shuffle(positions)
+        kept.append(positions[:count])
+    return np.concatenate(kept)
+
+
+def thirds(counts: Tensor) -> Tensor:
+    """Region of each class (0 head, 1 med, 2 tail): thirds of the classes, most frequent first.
+
+    100 classes give 34, 33 and 33, as Data Shunt's code does; among equals the lower index comes first.
+
+    Args:
+        counts: training samples of each class, shape `(V,)`.
+    """
+    classes = len(counts)
+    rank = torch.empty(classes, dtype=torch.long)
+    rank[counts.argsort(descending=True, stable=True)] = torch.arange(classes)
+    return rank * 3 // classes
+
+
+def shots(counts: Tensor) -> Tensor:
+    """Region of each class by training samples: 0 many (over 100), 1 medium (20 to 100), 2 few (under 20)."""
+    return (counts <= 100).long() + (counts < 20).long()

@@ -1,0 +1,135 @@
+"""Supervised training of a large image classifier, with the same data modules."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large.hugging_face import from_pretrained
+from kcm_lightning.optimisers import Phase
+
+
+class FineTune(L.LightningModule):
+    """Trains a Hugging Face image classifier and writes a folder that `ImageClassifier` loads.
+
+    The folder is written after every epoch that is the best so far by validation accuracy.
+
+    Args:
+        output: folder to write.
+        training: epochs, learning rate, weight decay and warm-up.
+        name: hub name or folder of the model to start from.
+        architecture: instead of a name, `model_type` and options of its configuration: trained from random weights.
+        image_size: height and width that images are resized to; null keeps that of the named model's processor.
+        label_smoothing: of the cross-entropy.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        training: Phase,
+        name: str | None = None,
+        architecture: dict[str, Any] | None = None,
+        image_size: int | None = None,
+        label_smoothing: float = 0.1,
+    ):
+        super().__init__()
+        if (name is None) == (architecture is None):
+            raise InputError("give one of --model.name (a model to start from) and --model.architecture")
+        if architecture is not None and image_size is None:
+            raise InputError("--model.architecture needs --model.image_size")
+        self.output, self.phase, self.name, self.architecture = Path(output), training, name, architecture
+        self.image_size, self.label_smoothing = image_size, label_smoothing
+        self.model: torch.nn.Module | None = None
+        self.register_buffer("best", torch.tensor(-1.0))
+
+    @property
+    def total_epochs(self) -> int:
+        return self.phase.epochs
+
+    def setup(self, stage: str) -> None:
+        if self.model is not None:
+            return
+        from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
+
+        data = self.trainer.datamodule
+        labels = dict(enumerate(data.class_names))
+        label_ids = {label: i for i, label in labels.items()}
+        if self.architecture is not None:
+            config = AutoConfig.for_model(**self.architecture, id2label=labels, label2id=label_ids)
+            self.model = AutoModelForImageClassification.from_config(config)
+            self.processor = ViTImageProcessor(image_mean=list(data.mean), image_std=list(data.std))
+        else:
+            self.model = from_pretrained(
+                AutoModelForImageClassification,
+                self.name,
+                "--model.name",
+                id2label=labels,
+                label2id=label_ids,
+                ignore_mismatched_sizes=True,
+            )
+            self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.name")
+        if self.image_size is not None:
+            self.processor.size = {"height": self.image_size, "width": self.image_size}
+        self.accuracy = MulticlassAccuracy(len(labels), average="micro")
+
+    def configure_optimizers(self):
+        weights = [p for p in self.model.parameters() if p.dim() > 1]
+        others = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.phase.lr, weight_decay=self.phase.weight_decay)
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) * 100_003 + self.current_epoch)
+        self.model.train()
+
+    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+        done = (self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)) / max(1, self.phase.epochs)
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.phase.lr_at(min(1.0, done))
+
+    def training_step(self, batch: dict, batch_idx: int) -> Tensor:
+        data = self.trainer.datamodule
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (data.mean, data.std))
+        augmented = (batch["small"] * std + mean).clamp(0, 1)
+        pixels = self.processor(images=augmented, do_rescale=False, return_tensors="pt")["pixel_values"]
+        logits = self.model(pixels).logits.float()
+        loss = F.cross_entropy(logits, batch["target"], label_smoothing=self.label_smoothing)
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        pixels = self.processor(images=batch["large"], return_tensors="pt")["pixel_values"]
+        self.accuracy.update(self.model(pixels).logits.argmax(-1), batch["target"])
+
+    def on_validation_epoch_end(self) -> None:
+        accuracy = self.accuracy.compute()
+        self.accuracy.reset()
+        self.log_dict({"val/accuracy": accuracy, "selection": accuracy})
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking and accuracy > self.best:
+            self.best.copy_(accuracy)
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+                self._write()
+
+    def test_step(self, batch: dict, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self.log("test/accuracy", self.accuracy.compute())
+
+    def on_fit_end(self) -> None:
+        self.print(f"the model with validation accuracy {self.best.item():.4f} is in {self.output}")
+
+    def _write(self) -> None:
+        """Writes the Hugging Face folder beside its place and then moves it there."""
+        partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
+        self.model.save_pretrained(partial)
+        self.processor.save_pretrained(partial)
+        shutil.rmtree(self.output, ignore_errors=True)
+        os.replace(partial, self.output)

@@ -1,0 +1,7 @@
+"""Kolmogorov-Arnold layers."""
+
+from kcm_lightning.kan.conv import KANConv2d
+from kcm_lightning.kan.linear import KANLinear
+from kcm_lightning.kan.spline import bspline_basis
+
+__all__ = ["KANConv2d", "KANLinear", "bspline_basis"]

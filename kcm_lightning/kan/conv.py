@@ -1,0 +1,51 @@
+"""Convolutional KAN layer."""
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.utils import _pair
+
+from kcm_lightning.kan.layer import KANLayer
+
+
+class KANConv2d(KANLayer):
+    """Kolmogorov-Arnold counterpart of `nn.Conv2d` (Bodner et al. 2024, arXiv 2406.13155).
+
+    Every element of the kernel is a learnable function. All of them are applied by one dense convolution over
+    basis channels. A padded position adds nothing to the sum, even where a spline is not 0 at 0.
+
+    Args:
+        in_channels: channels of an input.
+        out_channels: channels of an output.
+        kernel_size, stride, padding, dilation, groups: as of `nn.Conv2d`.
+        grid: number of grid intervals.
+        order: degree of the splines.
+        grid_range: ends of the grid; outside it a spline keeps the value it has at the nearer end.
+        spline_scale: initial size of the splines, against a base branch of unit variance.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        grid: int = 5,
+        order: int = 3,
+        grid_range: tuple[float, float] = (-2.0, 2.0),
+        spline_scale: float = 0.1,
+    ):
+        super().__init__(in_channels, out_channels, _pair(kernel_size), groups, grid, order, grid_range, spline_scale)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H', W')`, sizes as of `nn.Conv2d`."""
+        last = self.channels_last(x).contiguous()  # (B, H, W, C)
+        channels = self.basis_channels(last).permute(0, 3, 1, 2)  # (B, basis * C, H, W), channels last
+        with self.recompute(channels, last):
+            return F.conv2d(channels, self.joint_weight(), None, self.stride, self.padding, self.dilation, self.groups)
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)

@@ -1,0 +1,41 @@
+"""Fully connected KAN layer."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kcm_lightning.kan.layer import KANLayer
+
+
+class KANLinear(KANLayer):
+    """Kolmogorov-Arnold counterpart of `nn.Linear` (Liu et al. 2024, arXiv 2404.19756, equation 2.10).
+
+    Args:
+        in_features: size of an input.
+        out_features: size of an output.
+        grid: number of grid intervals.
+        order: degree of the splines.
+        grid_range: ends of the grid; outside it a spline keeps the value it has at the nearer end.
+        spline_scale: initial size of the splines, against a base branch of unit variance.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        grid: int = 5,
+        order: int = 3,
+        grid_range: tuple[float, float] = (-2.0, 2.0),
+        spline_scale: float = 0.1,
+    ):
+        super().__init__(in_features, out_features, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(..., in_features)` to `(..., out_features)`."""
+        rows = x.reshape(-1, self.in_features)
+        channels = self.basis_channels(rows)  # (N, (grid + order + 1) * in)
+        with self.recompute(channels, rows):
+            out = F.linear(channels, self.joint_weight())
+        return out.unflatten(0, x.shape[:-1]) if x.dim() != 2 else out
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.in_features)

@@ -1,0 +1,8 @@
+"""Large models: frozen, expensive, and never part of a checkpoint."""
+
+from kcm_lightning.large.base import Answer, LargeModel
+from kcm_lightning.large.cache import Cached
+from kcm_lightning.large.clip import CLIP
+from kcm_lightning.large.image_classifier import ImageClassifier
+
+__all__ = ["CLIP", "Answer", "Cached", "ImageClassifier", "LargeModel"]

@@ -1,0 +1,104 @@
+"""Answers of a large model on disk, so that nothing is asked twice."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import take
+from kcm_lightning.large.base import LargeModel
+
+_SCHEMA = """CREATE TABLE IF NOT EXISTS distributions (
+    model TEXT, sample INTEGER, prompt BLOB, positions INTEGER, value BLOB,
+    PRIMARY KEY (model, sample, prompt)) WITHOUT ROWID"""
+
+
+class Cached(LargeModel):
+    """A large model that answers a question once and from then on reads the answer from disk.
+
+    An SQLite file, one row a question; the key is the model's identity, the data set, the sample and what the hint
+    changed in the prompt. A batch is committed before it is used, so a crash loses nothing.
+
+    Args:
+        model: the large model.
+        folder: where the file lies; made when missing.
+        dataset: name of the data set that sample numbers refer to.
+    """
+
+    def __init__(self, model: LargeModel, folder: str, dataset: str):
+        self.model, self.dataset = model, dataset
+        self.path = Path(folder) / "answers.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to") from error
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        self.model.load(class_names, device)
+        self._key = f"{self.model.identity} {self.dataset}"
+
+    @property
+    def paid(self) -> bool:
+        return self.model.paid
+
+    @property
+    def uses_hint(self) -> bool:
+        return self.model.uses_hint
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
+        return self.model.prompt_keys(hint, size)
+
+    def distribution(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        if samples is None:
+            return self.model.distribution(inputs, hint)
+        numbers = samples.tolist()
+        prompts = [_digest(prompt) for prompt in self.model.prompt_keys(hint, len(numbers))]
+        stored = self._read(numbers)
+        found = [stored.get(key) for key in zip(numbers, prompts, strict=True)]
+        missing = [row for row, value in enumerate(found) if value is None]
+        if missing:
+            rows = torch.tensor(missing)
+            fresh = self.model.distribution(take(inputs, rows), None if hint is None else take(hint, rows))
+            values = fresh.float().cpu().numpy()
+            self._write([(numbers[row], prompts[row]) for row in missing], values)
+            if len(missing) == len(found):
+                return fresh
+            for row, value in zip(missing, values, strict=True):
+                found[row] = value
+        return torch.from_numpy(np.stack(found)).to(samples.device)  # (B, L, V)
+
+    def _read(self, numbers: list[int]) -> dict[tuple[int, bytes], np.ndarray]:
+        stored = {}
+        for start in range(0, len(numbers), 10_000):  # SQLite takes 32,766 parameters a statement
+            part = numbers[start : start + 10_000]
+            query = (
+                "SELECT sample, prompt, positions, value FROM distributions "
+                f"WHERE model = ? AND sample IN ({','.join('?' * len(part))})"
+            )
+            for sample, prompt, positions, value in self._connection.execute(query, [self._key, *part]):
+                stored[sample, prompt] = np.frombuffer(value, dtype="<f4").reshape(positions, -1)
+        return stored
+
+    def _write(self, keys: list[tuple[int, bytes]], values: np.ndarray) -> None:
+        rows = [
+            (self._key, sample, prompt, value.shape[0], value.astype("<f4").tobytes())
+            for (sample, prompt), value in zip(keys, values, strict=True)
+        ]
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO distributions VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _digest(prompt: bytes) -> bytes:
+    return hashlib.blake2b(prompt, digest_size=16).digest() if prompt else b""

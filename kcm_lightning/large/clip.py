@@ -1,0 +1,115 @@
+"""CLIP, or any dual encoder of images and texts, as a zero-shot classifier."""
+
+import hashlib
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kcm_lightning.large.base import LargeModel
+from kcm_lightning.large.hugging_face import fingerprint, freeze, from_pretrained
+from kcm_lightning.prompts import PLAIN, fill, prune, to_bins
+
+# The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT licence).
+_ADJECTIVES = ("", "blurry ", "black and white ", "low contrast ", "high contrast ", "bad ", "good ")
+PUBLISHED = tuple(
+    [f"a {adjective}photo of {article} {{label}}." for article in ("a", "the") for adjective in _ADJECTIVES]
+    + [f"a photo of {article} {size} {{label}}." for article in ("a", "the") for size in ("small", "big")]
+)
+
+
+class CLIP(LargeModel):
+    """A dual encoder that `AutoModel` loads, used by similarity of image and class prompts.
+
+    With `probability_bins`, equation 2: each class's prompt states the small model's probability of that class,
+    rounded to a bin. All `bins * classes` prompts are encoded once, so a modified prompt costs no more than a plain
+    one. Without a hint the prompts are the plain ones.
+
+    Args:
+        name: hub name or folder.
+        templates: "single", or "published" (the 18 of CLIP's authors, features averaged), or a list of templates
+            with `{label}`.
+        probability_bins: how many probabilities a prompt can state, for instance 11; null leaves prompts plain.
+        pruned_classes: classes whose probability is struck from the prompts, as Data Shunt does for the head.
+        precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
+    """
+
+    def __init__(
+        self,
+        name: str = "openai/clip-vit-base-patch32",
+        templates: Literal["single", "published"] | list[str] = "published",
+        probability_bins: int | None = None,
+        pruned_classes: list[int] | None = None,
+        precision: str = "auto",
+    ):
+        templates = {"single": [PLAIN], "published": list(PUBLISHED)}.get(str(templates), templates)
+        self.name, self.precision, self.templates = name, precision, templates
+        self.bins, self.pruned_classes = probability_bins, pruned_classes or []
+        self.uses_hint = probability_bins is not None
+        self.model = None
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        if self.model is not None:
+            self.model.to(device)
+            self._text = self._text.to(device)
+            return
+        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+        option = "--model.teacher.name"
+        model = from_pretrained(AutoModel, self.name, option)
+        self.processor = from_pretrained(AutoImageProcessor, self.name, option)
+        self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
+        self.model = freeze(model, self.precision, device)
+        self._names_digest = hashlib.sha256("\n".join(class_names).encode()).hexdigest()[:16]
+        self._text = self._encode_prompts(class_names)
+
+    @property
+    def identity(self) -> str:
+        prompts = hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:16]
+        return f"CLIP {fingerprint(self.name)} {self.precision} {prompts} {self._names_digest} {self.bins}"
+
+    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
+        if self.bins is None or hint is None:
+            return [b""] * size
+        bins = self._bins_of(hint).to(torch.int16).cpu().numpy()
+        return [row.tobytes() for row in bins]
+
+    @torch.no_grad()
+    def distribution(self, inputs: Tensor, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """Probabilities of the data's classes; `inputs` are images, uint8, shape `(B, 3, H, W)`."""
+        pixels = self.processor(images=inputs, return_tensors="pt")["pixel_values"]
+        with torch.autocast(inputs.device.type, enabled=False):
+            image = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
+            image = F.normalize(_features(image).float(), dim=-1)  # (B, D)
+            logits = image @ self._text.flatten(0, 1).T  # (B, (bins + 1) * V)
+            logits = logits.unflatten(-1, self._text.shape[:2])  # (B, bins + 1, V)
+            if self.bins is None or hint is None:
+                logits = logits[:, -1]
+            else:
+                logits = logits.gather(1, self._bins_of(hint.to(logits.device)).unsqueeze(1)).squeeze(1)
+            logits = logits * self.model.logit_scale.float().exp() + getattr(self.model, "logit_bias", 0.0)
+            return logits.softmax(-1).unsqueeze(1)  # (B, 1, V)
+
+    def _bins_of(self, hint: Tensor) -> Tensor:
+        return to_bins(prune(hint, self.pruned_classes), self.bins)
+
+    @torch.no_grad()
+    def _encode_prompts(self, class_names: list[str]) -> Tensor:
+        """Text features of every prompt, mean over templates: bins first, plain last; `(bins + 1, V, D)`, float32."""
+        stated = [bin / (self.bins - 1) for bin in range(self.bins or 0)] + [None]
+        texts = [fill(text, name, p) for p in stated for name in class_names for text in self.templates]
+        # SigLIP was trained on texts padded to full length, CLIP masks its padding
+        padding = "max_length" if self.model.config.model_type.startswith("siglip") else True
+        features = []
+        for start in range(0, len(texts), 256):
+            tokens = self._tokenizer(texts[start : start + 256], padding=padding, truncation=True, return_tensors="pt")
+            features.append(_features(self.model.get_text_features(**tokens.to(self.model.device))).float())
+        features = F.normalize(torch.cat(features), dim=-1)
+        features = features.unflatten(0, (len(stated), len(class_names), len(self.templates))).mean(2)
+        return F.normalize(features, dim=-1)
+
+
+def _features(output) -> Tensor:
+    """The pooled features; transformers 5 wraps them in an output object, some models return them bare."""
+    return output if isinstance(output, Tensor) else output.pooler_output

@@ -1,0 +1,64 @@
+"""Loading frozen Hugging Face models, by hub name or folder."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kcm_lightning.errors import InputError
+
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def from_pretrained(auto_class: Any, name: str, option: str, **kwargs) -> Any:
+    """`auto_class.from_pretrained`, with one clear line where the model cannot be had.
+
+    Args:
+        auto_class: a class of transformers with `from_pretrained`.
+        name: hub name or folder.
+        option: the option of the configuration that named it.
+        **kwargs: passed on.
+
+    Raises:
+        InputError: neither a folder with a model nor reachable on the hub.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return auto_class.from_pretrained(name, **kwargs)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if Path(name).is_dir():
+            raise InputError(f"{option}: the folder {name!r} holds no model that loads: {reason}") from error
+        raise InputError(
+            f"{option}: the model {name!r} is neither a folder nor to be had from the Hugging Face hub or its "
+            f"local cache; download it where there is a network and give its folder, {option}=/path/to/folder"
+        ) from error
+
+
+def freeze(model: torch.nn.Module, precision: str, device: torch.device) -> torch.nn.Module:
+    """The model in eval mode, without gradients, in a precision ("auto": half on a GPU, float32 elsewhere)."""
+    if precision == "auto":
+        precision = "float16" if device.type == "cuda" else "float32"
+    return model.eval().requires_grad_(False).to(device, PRECISIONS[precision])
+
+
+def fingerprint(name: str) -> str:
+    """Hash of a model's files: of its configuration whole, of its weights the size and both ends.
+
+    Args:
+        name: hub name or folder of a model that has been loaded.
+    """
+    from transformers.utils import cached_file
+
+    folder = Path(name) if Path(name).is_dir() else Path(cached_file(name, "config.json", local_files_only=True)).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.json")) + sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        digest.update(f"{file.name}:{file.stat().st_size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(1 << 20))
+            stream.seek(max(0, file.stat().st_size - (1 << 20)))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,60 @@
+"""Any Hugging Face image classifier as the large model."""
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large.base import LargeModel
+from kcm_lightning.large.hugging_face import fingerprint, freeze, from_pretrained
+
+
+class ImageClassifier(LargeModel):
+    """A model that `AutoModelForImageClassification` loads.
+
+    Its classes are matched to the data's by name where both have the same names, else by position.
+
+    Args:
+        name: hub name or folder.
+        precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
+    """
+
+    def __init__(self, name: str, precision: str = "auto"):
+        self.name, self.precision = name, precision
+        self.model = self.processor = None
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        if self.model is not None:
+            self.model.to(device)
+            return
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        model = from_pretrained(AutoModelForImageClassification, self.name, "--model.teacher.name")
+        self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.teacher.name")
+        if model.config.num_labels != len(class_names):
+            raise InputError(
+                f"--model.teacher.name: {self.name!r} knows {model.config.num_labels} classes, the data has "
+                f"{len(class_names)}; fine-tune it first (image_classifier_finetune.yaml) or give another"
+            )
+        own = [_plain(model.config.id2label[i]) for i in range(len(class_names))]
+        wanted = [_plain(name) for name in class_names]
+        self.order = torch.tensor([own.index(name) for name in wanted]) if set(own) == set(wanted) else None
+        self.model = freeze(model, self.precision, device)
+
+    @property
+    def identity(self) -> str:
+        return f"ImageClassifier {fingerprint(self.name)} {self.precision}"
+
+    @torch.no_grad()
+    def distribution(self, inputs: Tensor, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """Probabilities of the data's classes; `inputs` are images, uint8, shape `(B, 3, H, W)`."""
+        pixels = self.processor(images=inputs, return_tensors="pt")["pixel_values"]
+        with torch.autocast(inputs.device.type, enabled=False):
+            logits = self.model(pixels.to(self.model.device, self.model.dtype)).logits.float()
+            probabilities = logits.softmax(-1)
+        if self.order is not None:
+            probabilities = probabilities[:, self.order.to(probabilities.device)]
+        return probabilities.unsqueeze(1)  # (B, 1, V)
+
+
+def _plain(label: str) -> str:
+    return label.lower().replace("_", " ").replace("-", " ").strip()

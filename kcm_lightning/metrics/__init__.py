@@ -1,0 +1,7 @@
+"""torchmetrics of the collaboration."""
+
+from kcm_lightning.metrics.curve import oracle_accuracy, random_accuracy, routing_curve
+from kcm_lightning.metrics.lm_rate import LMRate
+from kcm_lightning.metrics.region_accuracy import RegionAccuracy
+
+__all__ = ["LMRate", "RegionAccuracy", "oracle_accuracy", "random_accuracy", "routing_curve"]

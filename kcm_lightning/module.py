@@ -1,0 +1,269 @@
+"""KCMModule: the judge on labels, then the student behind the gate; Algorithm 2 at inference."""
+
+import copy
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import move_data_to_device, rank_zero_warn
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kcm_lightning.collaboration import Outcome, collaborate
+from kcm_lightning.data.augment import cutmix
+from kcm_lightning.distillation import Direction, gated_distillation
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Part, Temperatures, Thresholds, partition, probabilities
+from kcm_lightning.large import Cached, LargeModel
+from kcm_lightning.losses import JudgeLoss, judge_loss
+from kcm_lightning.metrics import LMRate, RegionAccuracy
+from kcm_lightning.optimisers import Phase, two_phase_adamw
+
+
+class KCMModule(L.LightningModule):
+    """KAN-based collaboration of a small and a frozen large model (Algorithms 1 and 2).
+
+    Args:
+        judge: the small model; the student starts as its copy.
+        teacher: the large model.
+        judge_phase: training of the judge on labels.
+        student_phase: distillation of the student; its epochs follow the judge's.
+        judge_ckpt: checkpoint whose judge is used instead of training one.
+        loss: the judge's loss under class imbalance.
+        thresholds: of the gates at inference.
+        distill_thresholds: of the partition in distillation; the student's is not used.
+        temperatures: divisors of each model's logits at inference, as `calibrate` finds them.
+        partition: who is asked first in distillation; "printed" is the paper's Algorithm 1.
+        direction: of the KL divergence.
+        distill_temperature: of the KL divergence.
+        second_gate: whose confidence opens the second gate; "teacher" is the paper's Algorithm 2, for analysis.
+        cache: folder for the large model's answers; null asks it anew each time.
+        compare: ask every model about every test sample, for the comparison columns; null does so where it is free.
+        compile: compile the small models where there is a compiler.
+    """
+
+    def __init__(
+        self,
+        judge: nn.Module,
+        teacher: LargeModel,
+        judge_phase: Phase,
+        student_phase: Phase,
+        judge_ckpt: str | None = None,
+        loss: JudgeLoss = "logit_adjusted",
+        thresholds: Thresholds = Thresholds(),
+        distill_thresholds: Thresholds = Thresholds(),
+        temperatures: Temperatures = Temperatures(),
+        partition: Literal["teacher_first", "printed"] = "teacher_first",
+        direction: Direction = "forward",
+        distill_temperature: float = 1.0,
+        second_gate: Literal["student", "teacher"] = "student",
+        cache: str | None = None,
+        compare: bool | None = None,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.judge, self.student = judge, copy.deepcopy(judge)
+        self.teacher = teacher
+        self.judge_phase, self.student_phase, self.judge_ckpt = judge_phase, student_phase, judge_ckpt
+        self.loss, self.partition, self.direction = loss, partition, direction
+        self.thresholds, self.distill_thresholds, self.temperatures = thresholds, distill_thresholds, temperatures
+        self.distill_temperature, self.second_gate, self.cache = distill_temperature, second_gate, cache
+        self.compare = not teacher.paid if compare is None else compare
+        self.register_buffer("student_started", torch.tensor(False))
+        self._judge_answers: Tensor | None = None  # (samples, V), on the clean view, by a sample's stable place
+        if compile and _has_compiler():
+            self.judge.compile()
+            self.student.compile()
+
+    @property
+    def judge_epochs(self) -> int:
+        return 0 if self.judge_ckpt else self.judge_phase.epochs
+
+    @property
+    def total_epochs(self) -> int:
+        return self.judge_epochs + self.student_phase.epochs
+
+    @property
+    def distilling(self) -> bool:
+        """Whether the current epoch teaches the student."""
+        return self.trainer.current_epoch >= self.judge_epochs
+
+    # ------------------------------------------------------------------ setup
+
+    def setup(self, stage: str) -> None:
+        data = self.trainer.datamodule
+        classes = getattr(self.judge, "num_classes", len(data.class_names))
+        if classes != len(data.class_names):
+            raise InputError(
+                f"the judge answers {classes} classes, the data has {len(data.class_names)}: "
+                f"set --model.judge.num_classes={len(data.class_names)}"
+            )
+        if self.cache and not isinstance(self.teacher, Cached):
+            self.teacher = Cached(self.teacher, self.cache, data.name)
+        self.teacher.load(data.class_names, self.trainer.strategy.root_device)
+        self.register_buffer("class_counts", data.class_counts, persistent=False)
+        scheme = next(iter(data.regions))
+        regions, names = data.regions[scheme], data.region_names[scheme]
+        self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
+        self.lm_rate = LMRate()
+        if stage == "fit" and self.judge_ckpt:
+            self._load_judge(self.judge_ckpt)
+
+    def _load_judge(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
+        try:
+            self.judge.load_state_dict(state)
+        except RuntimeError as error:
+            raise InputError(f"--model.judge_ckpt: the judge in {path!r} has another shape than this one") from error
+
+    def configure_optimizers(self):
+        return two_phase_adamw(self.judge, self.student, self.judge_phase, self.student_phase)
+
+    # --------------------------------------------------------------- training
+
+    def on_train_epoch_start(self) -> None:
+        # every draw of an epoch follows from seed and epoch, so a resumed run repeats an uninterrupted one
+        torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) * 100_003 + self.current_epoch * 1_009 + self.global_rank)
+        self.judge.train(not self.distilling)
+        self.student.train(self.distilling)
+        if self.distilling and not self.student_started:
+            self.student.load_state_dict(self.judge.state_dict())
+            self.student_started.fill_(True)
+        if self.distilling and self._judge_answers is None:
+            self._record_answers()
+
+    @torch.no_grad()
+    def _record_answers(self) -> None:
+        """The frozen judge's answers on the clean view, once a phase; fills the large model's cache on the way."""
+        data = self.trainer.datamodule
+        loader = data.distill_dataloader()
+        answers = None
+        for batch in tqdm(loader, desc="answers to distil from", disable=not self.trainer.is_global_zero, leave=False):
+            batch = data.view(move_data_to_device(batch, self.device), augment=False)
+            with self.trainer.precision_plugin.forward_context():
+                said = probabilities(self.judge(batch["small"]))
+            if answers is None:
+                answers = said.new_zeros(data.samples, said.shape[-1])
+            answers[batch["index"]] = said
+            if self.cache and self.distill_thresholds.teacher is not None:
+                self.teacher.distribution(batch["large"], said, batch["index"])
+        self._judge_answers = answers
+
+    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+        start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
+        done = self.current_epoch - start + batch_idx / max(1, self.trainer.num_training_batches)
+        name = "student" if self.distilling else "judge"
+        for group in self.optimizers().param_groups:
+            if group["phase"] == name:
+                group["lr"] = phase.lr_at(min(1.0, done / max(1, phase.epochs)))
+
+    def training_step(self, batch: dict, batch_idx: int) -> Tensor:
+        loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}): lower the learning "
+                "rate or clip gradients; the last finished epoch's checkpoint is kept, resume with --ckpt_path last"
+            )
+        return loss
+
+    def _mix(self, images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
+        """CutMix in a share of the batches; images, partner rows, and how much of each image is its own."""
+        if share and torch.rand(()) < share:
+            return cutmix(images)
+        return images, torch.arange(len(images), device=images.device), 1.0
+
+    def _judge_loss(self, batch: dict) -> Tensor:
+        images, partner, own = self._mix(batch["small"], self.judge_phase.cutmix)
+        logits, target = self.judge(images), batch["target"]
+        loss = own * judge_loss(logits, target, self.class_counts, self.loss).mean()
+        if own < 1:
+            loss = loss + (1 - own) * judge_loss(logits, target[partner], self.class_counts, self.loss).mean()
+        self.log("train/judge_loss", loss)
+        return loss
+
+    def _student_loss(self, batch: dict) -> Tensor:
+        judge = self._judge_answers[batch["index"]].unsqueeze(1)  # (B, 1, V)
+        if self.distill_thresholds.teacher is None:  # equation 4 is off: nothing to ask
+            teacher, trusted = judge, torch.zeros_like(judge[:, 0, 0])
+        else:
+            teacher = self.teacher.distribution(batch["large"], judge[:, 0], batch["index"])
+            trusted = teacher[:, 0].amax(-1)
+        parts = partition(judge[:, 0].amax(-1), trusted, self.distill_thresholds, self.partition)
+        images, partner, own = self._mix(batch["small"], self.student_phase.cutmix)
+        logits = self.student(images).unsqueeze(1)  # (B, 1, V)
+
+        def losses(rows: Tensor) -> Tensor:
+            options = {"direction": self.direction, "temperature": self.distill_temperature}
+            return torch.stack(gated_distillation(logits, judge[rows], teacher[rows], parts[rows], **options)).mean(1)
+
+        both = own * losses(torch.arange(len(parts), device=parts.device))
+        if own < 1:
+            both = both + (1 - own) * losses(partner)
+        self.log_dict({"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()})
+        shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
+        self.log_dict(shares, on_step=False, on_epoch=True)
+        return both.sum()
+
+    # -------------------------------------------------------------- inference
+
+    def outcome(self, batch: dict, compare: bool) -> Outcome:
+        """Algorithm 2 on a batch, with this module's models and gates."""
+        return collaborate(
+            batch, self.judge, self.student, self.teacher, self.thresholds, self.temperatures, self.second_gate, compare
+        )
+
+    def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
+        if self.trainer.state.fn == "fit" and (not self.student_started or self.teacher.paid):
+            model, who = (self.student, "student") if self.student_started else (self.judge, "judge")
+            self.accuracy[who].update(model(batch["small"]).argmax(-1), batch["target"])
+            return None
+        outcome = self.outcome(batch, compare=self.compare)
+        self._count(outcome, batch["target"])
+        return outcome
+
+    def _count(self, outcome: Outcome, target: Tensor) -> None:
+        self.accuracy["judge"].update(outcome.judge_prediction, target)
+        self.accuracy["kcm"].update(outcome.prediction, target)
+        asked = outcome.student_prediction >= 0
+        self.accuracy["student"].update(outcome.student_prediction[asked], target[asked])
+        self.lm_rate.update(outcome.called, outcome.route == 2)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def _log_metrics(self, split: str) -> None:
+        values = {}
+        for who, metric in self.accuracy.items():
+            if metric.update_called:
+                values |= {f"{split}/{who}_{region}": value for region, value in metric.compute().items()}
+                metric.reset()
+        if self.lm_rate.update_called:
+            values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
+            self.lm_rate.reset()
+        if split == "val":  # picks the best checkpoint; a distilled student always beats a judge alone
+            values["selection"] = 1 + values["val/student_overall"] if self.student_started else values["val/judge_overall"]
+        self.log_dict(values)
+
+    def test_step(self, batch: dict, batch_idx: int) -> Outcome:
+        outcome = self.outcome(batch, compare=self.compare)
+        self._count(outcome, batch["target"])
+        return outcome
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def predict_step(self, batch: dict, batch_idx: int) -> Outcome:
+        return self.outcome(batch, compare=False)
+
+
+def _has_compiler() -> bool:
+    found = torch.cuda.is_available() or any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+    if not found:
+        rank_zero_warn("no C++ compiler was found: the small models run uncompiled, which is several times slower")
+    return found

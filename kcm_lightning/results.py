@@ -1,0 +1,255 @@
+"""What a run leaves behind: per-sample answers, figures, tables, all written atomically."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchmetrics.functional.classification import binary_calibration_error
+
+from kcm_lightning.collaboration import Outcome
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Route
+from kcm_lightning.metrics import oracle_accuracy, random_accuracy
+
+SMALL = ("judge", "student")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def gather(outcomes: list[Outcome], batches: list[dict]) -> dict[str, Tensor]:
+    """The columns of all samples, across batches and processes, in the order of the samples' stable places.
+
+    Args:
+        outcomes: of each batch.
+        batches: the batches themselves, for target and index.
+
+    Returns:
+        One tensor a field of `Outcome`, and `target` and `index`, each with N rows, on the CPU.
+    """
+    columns = {name: torch.cat([getattr(o, name).cpu() for o in outcomes]) for name in Outcome.__dataclass_fields__}
+    columns |= {name: torch.cat([b[name].cpu() for b in batches]) for name in ("target", "index") if name in batches[0]}
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, columns)
+        columns = {name: torch.cat([part[name] for part in parts]) for name in columns}
+    order = columns["index"].argsort() if "index" in columns else slice(None)
+    return {name: values[order] for name, values in columns.items()}
+
+
+def summarise(columns: dict[str, Tensor], regions: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """All figures of a test.
+
+    Args:
+        columns: as `gather` returns them.
+        regions: region of each class, shape `(V,)`.
+        names: of the regions.
+
+    Returns:
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and region
+        (fractions). Where every model was asked about every sample: columns of each model alone, of a random and of an
+        oracle router between student and large model at the same LM rate, the share (KCM - random) / (oracle - random), and
+        each small model's expected calibration error.
+    """
+    target, called = columns["target"], columns["called"]
+    in_region = {name: regions[target] == i for i, name in enumerate(names)}
+    in_region["overall"] = torch.ones_like(called)
+
+    def by_region(right: Tensor) -> dict[str, float | None]:
+        return {name: _mean(right[rows]) for name, rows in in_region.items()}
+
+    result: dict[str, Any] = {
+        "samples": len(target),
+        "lm_rate": {"called": _mean(called), "answered": _mean(columns["route"] == Route.TEACHER)},
+        "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "accuracy": {"kcm": by_region(columns["prediction"] == target)},
+    }
+    right = {who: columns[f"{who}_prediction"] == target for who in (*SMALL, "teacher")}
+    result["accuracy"]["judge"] = by_region(right["judge"])
+    compared = all((columns[f"{who}_prediction"] >= 0).all() for who in right)
+    if not compared:
+        return result
+    rate = result["lm_rate"]["called"]
+    for who in ("student", "teacher"):
+        result["accuracy"][who] = by_region(right[who])
+    for router, accuracy in (("random", random_accuracy), ("oracle", oracle_accuracy)):
+        result["accuracy"][router] = {
+            name: accuracy(rate, right["student"][rows], right["teacher"][rows]) if rows.any() else None
+            for name, rows in in_region.items()
+        }
+    overall = {name: values["overall"] for name, values in result["accuracy"].items()}
+    if overall["oracle"] > overall["random"]:
+        share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
+        result["share_of_oracle_gain"] = share
+    result["expected_calibration_error"] = {
+        who: binary_calibration_error(columns[f"{who}_confidence"].float(), right[who].long(), n_bins=15).item() for who in SMALL
+    }
+    return result
+
+
+def _mean(flags: Tensor) -> float | None:
+    return flags.double().mean().item() if len(flags) else None
+
+
+TITLES = {
+    "judge": "Small (judge)",
+    "student": "Student",
+    "teacher": "Large",
+    "kcm": "KCM",
+    "random": "Random router",
+    "oracle": "Oracle router",
+}
+
+
+def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the paper's Table 3, in per cent."""
+    shown = [who for who in TITLES if who in summary["accuracy"]]
+    regions = list(summary["accuracy"]["kcm"])
+    rows = [[region, *(_percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
+    rate = _percent(summary["lm_rate"]["called"])
+    rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    rows.append(["LM rate", *(rates.get(who, rate) for who in shown)])
+    return ["%", *(TITLES[who] for who in shown)], rows
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column left and the others right aligned."""
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+class ResultsWriter(L.Callback):
+    """Leaves `splits.json` after `fit`, and after `test` `results.json`, `results.md` and `predictions.jsonl`.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration, plain values only.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]):
+        self.folder, self.config = Path(folder), dict(config)
+        self.outcomes: list[Outcome] = []
+        self.batches: list[dict] = []
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_json(self.folder / "splits.json", trainer.datamodule.splits())
+            except OSError as error:
+                raise InputError(f"the run folder {self.folder} cannot be written to: {error}") from error
+
+    def on_test_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
+        self.outcomes.append(outputs)
+        self.batches.append({name: batch[name] for name in ("target", "index")})
+
+    on_predict_batch_end = on_test_batch_end
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        columns = gather(self.outcomes, self.batches)
+        self.outcomes, self.batches = [], []
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        summary = None
+        for scheme, regions in data.regions.items():
+            figures = summarise(columns, regions, data.region_names[scheme])
+            if summary is None:
+                summary = figures
+            else:  # the same answers, cut into other regions
+                summary[f"accuracy_by_{scheme}"] = figures["accuracy"]
+        result = summary | {
+            "thresholds": asdict(module.thresholds),
+            "temperatures": asdict(module.temperatures),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "commit": _commit(),
+            "command": " ".join(["python -m kcm_lightning", *sys.argv[1:]]),
+            "versions": _versions(),
+            "data": {"name": data.name, "splits": data.fingerprint()},
+            "config": self.config,
+        }
+        head, rows = table_rows(summary)
+        print_table(head, rows, f"{data.name}, {summary['samples']} test samples")
+        if trainer.fast_dev_run:
+            return
+        write_json(self.folder / "results.json", result)
+        write_text(self.folder / "results.md", markdown_table(head, rows))
+        write_text(self.folder / "predictions.jsonl", _lines(columns, data.class_names))
+        Console().print(
+            f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}", soft_wrap=True
+        )
+
+    def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        columns = gather(self.outcomes, self.batches)
+        self.outcomes, self.batches = [], []
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            path = self.folder / "predict.jsonl"
+            write_text(path, _lines(columns, trainer.datamodule.class_names))
+            Console().print(f"predictions: {path}", soft_wrap=True)
+
+
+def print_table(head: list[str], rows: list[list[str]], title: str) -> None:
+    """A table on the console."""
+    table = Table(title=title)
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _lines(columns: dict[str, Tensor], class_names: list[str]) -> str:
+    """One JSON line a sample; what was not asked is null."""
+    plain = {name: values.tolist() for name, values in columns.items() if values.dim() == 1}
+    lines = []
+    for values in zip(*plain.values(), strict=True):
+        row = dict(zip(plain, values, strict=True))
+        row["route"] = Route(row["route"]).name.lower()
+        row["label"] = class_names[row["prediction"]]
+        for name, value in row.items():
+            if value == -1 or value != value:
+                row[name] = None
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"
+
+
+def _commit() -> str | None:
+    """The commit of the code, marked where the working tree differs from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "lightning", "torchmetrics", "transformers")}

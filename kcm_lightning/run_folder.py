@@ -1,0 +1,77 @@
+"""Where a run lives, and where a configuration is found."""
+
+import difflib
+from pathlib import Path
+
+from kcm_lightning.errors import InputError
+
+RUNS = Path("runs")
+
+
+def shipped_configs() -> Path:
+    """Folder of the configurations that come with the project, in an installed wheel or beside the sources."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> Path:
+    """A configuration file by path, or by its bare name among the shipped ones.
+
+    Raises:
+        InputError: there is none; the message offers the nearest names.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_configs() / name
+    if len(Path(name).parts) == 1 and shipped.is_file():
+        return shipped
+    names = sorted(path.name for path in shipped_configs().glob("*.yaml"))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+    raise InputError(f"there is no configuration {name!r}, here or among the shipped ones; did you mean {', '.join(near)}?")
+
+
+class RunFolder:
+    """A run's folder, `runs/<configuration>/<number>` unless it is named.
+
+    Args:
+        config: the first configuration file of the command, which names the run; a run's own `config.yaml` stands
+            for that run.
+        folder: the folder, where the user names it.
+    """
+
+    def __init__(self, config: Path | None, folder: str | None = None):
+        self.named = folder is not None
+        if folder is not None:
+            self.path, self.family = Path(folder), Path(folder).parent
+        elif config is not None and config.name == "config.yaml" and (config.parent / "checkpoints").is_dir():
+            self.path, self.family = config.parent, config.parent.parent
+        else:
+            self.path, self.family = None, RUNS / (config.stem if config else "default")
+
+    def fresh(self) -> Path:
+        """A folder for a new run, which never is that of an earlier one."""
+        if self.named:
+            if (self.path / "checkpoints").exists():
+                raise InputError(f"{self.path} already holds a run: resume it with --ckpt_path last, or name another --run")
+            return self.path
+        return self.family / str(max(self._numbers(), default=-1) + 1)
+
+    def existing(self, checkpoint: str) -> Path:
+        """The folder of the run that has a checkpoint, the newest one unless it was named.
+
+        Args:
+            checkpoint: file name of the checkpoint.
+
+        Raises:
+            InputError: there is no such run.
+        """
+        candidates = [self.path] if self.path else [self.family / str(n) for n in sorted(self._numbers(), reverse=True)]
+        for path in candidates:
+            if (path / "checkpoints" / checkpoint).is_file():
+                return path
+        where = self.path or self.family
+        raise InputError(f"there is no checkpoint {checkpoint} in {where}: run `fit` first, or name one with --ckpt_path")
+
+    def _numbers(self) -> list[int]:
+        return [int(p.name) for p in self.family.glob("*") if p.name.isdigit()] if self.family.is_dir() else []

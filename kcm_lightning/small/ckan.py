@@ -1,0 +1,115 @@
+"""CKAN, a residual convolutional KAN for images, and the plain CNN that is its twin."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from kcm_lightning.kan import KANConv2d
+
+MakeConv = Callable[[int, int], nn.Module]
+
+
+class Block(nn.Module):
+    """Pre-activation residual block: a narrow 3x3 convolution, then the layer under study back to full width.
+
+    The bottleneck is what makes splines affordable: basis channels are made of few channels, and the normalisation
+    before them keeps those on the grid.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        stride: 1, or 2 to halve height and width.
+        bottleneck: how many times fewer channels the middle has than the output.
+        expand: makes the 1x1 layer from middle to output channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, bottleneck: int, expand: MakeConv):
+        super().__init__()
+        middle = max(1, outputs // bottleneck)
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.SiLU(),
+            nn.Conv2d(inputs, middle, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            expand(middle, outputs),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if inputs != outputs:
+            self.shortcut.append(nn.Conv2d(inputs, outputs, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.body(x)
+
+
+class ResidualNet(nn.Module):
+    """Stem, three stages of doubling width and halving size, and a linear classifier."""
+
+    def __init__(self, num_classes: int, width: int, depth: int, bottleneck: int, expand: MakeConv):
+        super().__init__()
+        self.num_classes = num_classes
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
+        channels = width
+        for stage in range(3):
+            for block in range(depth):
+                stride = 2 if stage and not block else 1
+                layers.append(Block(channels, width * 2**stage, stride, bottleneck, expand))
+                channels = width * 2**stage
+        layers += [nn.BatchNorm2d(channels), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels, num_classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                layer.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape `(B, num_classes)`, of normalised images, shape `(B, 3, H, W)`."""
+        return self.classifier(self.features(images))
+
+
+class CKAN(ResidualNet):
+    """Residual convolutional KAN.
+
+    Args:
+        num_classes: classes to tell apart.
+        width: channels of the first of three stages.
+        depth: blocks a stage.
+        bottleneck: how many times fewer channels the spline layers read than they write.
+        grid: grid intervals of a spline.
+        order: degree of a spline.
+        grid_range: ends of the grid; its inputs are normalised to unit variance.
+        spline_scale: initial size of the splines, against a base branch of unit variance.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        width: int = 64,
+        depth: int = 2,
+        bottleneck: int = 4,
+        grid: int = 5,
+        order: int = 3,
+        grid_range: tuple[float, float] = (-2.0, 2.0),
+        spline_scale: float = 0.1,
+    ):
+        def expand(inputs: int, outputs: int) -> nn.Module:
+            return KANConv2d(inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
+
+        super().__init__(num_classes, width, depth, bottleneck, expand)
+
+
+class CNN(ResidualNet):
+    """The twin of CKAN: the same skeleton, with SiLU and a plain convolution where CKAN has splines.
+
+    Args:
+        num_classes, width, depth, bottleneck: as of `CKAN`.
+    """
+
+    def __init__(self, num_classes: int, width: int = 64, depth: int = 2, bottleneck: int = 4):
+        def expand(inputs: int, outputs: int) -> nn.Module:
+            return nn.Sequential(nn.SiLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
+
+        super().__init__(num_classes, width, depth, bottleneck, expand)
