@@ -58,6 +58,8 @@ class KCMCLI(LightningCLI):
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
         if config.ckpt_path in ("best", "last") or (config.ckpt_path is None and self.subcommand != "fit"):
             config.ckpt_path = str(self.folder / "checkpoints" / f"{config.ckpt_path or 'best'}.ckpt")
+        if self.subcommand == "test":
+            config.verbose = False  # our own table says it all
         config.run = None  # a saved configuration starts a run of its own
         if not config.trainer.fast_dev_run:
             _check_writable(self.folder)

@@ -143,7 +143,7 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
 
 
 class ResultsWriter(L.Callback):
-    """Leaves `splits.json` after `fit`, and after `test` `results.json`, `results.md` and `predictions.jsonl`.
+    """Leaves `data.json` before any training, and after `test` `results.json`, `results.md` and `predictions.jsonl`.
 
     Args:
         folder: the run folder.
@@ -159,7 +159,8 @@ class ResultsWriter(L.Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                write_json(self.folder / "splits.json", trainer.datamodule.splits())
+                data = trainer.datamodule
+                write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
             except OSError as error:
                 raise InputError(f"the run folder {self.folder} cannot be written to: {error}") from error
 

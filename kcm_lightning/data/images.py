@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class LongTailedImages(KCMDataModule):
         rand_augment: operations of RandAugment; 0 for none.
     """
 
-    region_names = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
+    region_names: ClassVar = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

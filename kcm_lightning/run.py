@@ -1,0 +1,92 @@
+"""A trained run, for use from Python."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from lightning import LightningDataModule, LightningModule
+from torch import Tensor
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Route
+
+
+@dataclass
+class Answers:
+    """Answers to a user's inputs.
+
+    Args:
+        prediction: class indices, shape `(B,)`.
+        label: class names.
+        confidence: of whoever answered, fractions in [0, 1], shape `(B,)`.
+        route: who answered each input.
+    """
+
+    prediction: Tensor
+    label: list[str]
+    confidence: Tensor
+    route: list[Route]
+
+
+class Run:
+    """Judge, student and large model of a trained run, behind its gates.
+
+    Args:
+        module: the trained KCMModule.
+        data: its data module; its data are not read.
+        class_names: in the order of the labels.
+    """
+
+    def __init__(self, module: LightningModule, data: LightningDataModule, class_names: list[str]):
+        self.module, self.data, self.class_names = module.eval(), data, class_names
+
+    @torch.no_grad()
+    def answer(self, inputs: Any) -> Answers:
+        """Algorithm 2 on a user's inputs.
+
+        Args:
+            inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width.
+        """
+        outcome = self.module.outcome(self.data.batch_of(inputs), compare=False)
+        return Answers(
+            outcome.prediction,
+            [self.class_names[i] for i in outcome.prediction.tolist()],
+            outcome.confidence,
+            [Route(code) for code in outcome.route.tolist()],
+        )
+
+
+def load(folder: str | Path, calibrated: str | Path | None = None, device: str | torch.device = "cpu") -> Run:
+    """Loads the best checkpoint of a run.
+
+    Args:
+        folder: the run folder, `runs/<configuration>/<number>`.
+        calibrated: YAML that `calibrate` wrote, whose thresholds and temperatures are used.
+        device: where to put the models.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    folder = Path(folder)
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    for needed in (folder / "config.yaml", folder / "data.json", checkpoint):
+        if not needed.is_file():
+            raise InputError(f"{folder} holds no run: {needed} is missing")
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(LightningModule, "model")
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    config = parser.parse_object({"model": saved["model"], "data": saved["data"]})
+    if calibrated is not None:
+        config = parser.parse_object(yaml.safe_load(Path(calibrated).read_text()), config)
+    built = parser.instantiate_classes(config)
+    module = built.model
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    module.load_state_dict(state)
+    class_names = json.loads((folder / "data.json").read_text())["class_names"]
+    module.to(device).teacher.load(class_names, torch.device(device))
+    return Run(module, built.data, class_names)

@@ -1,0 +1,97 @@
+"""Small real files that the tests make: a CIFAR-100 in the official format, tiny Hugging Face models."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data, from KCM_DATA_DIR."""
+    folder = os.environ.get("KCM_DATA_DIR")
+    if not folder:
+        pytest.skip("KCM_DATA_DIR is not set")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_cifar(tmp_path_factory) -> Path:
+    """CIFAR-100 in the official file format and class balance, 4 training and 100 test images a class of noise."""
+    root = tmp_path_factory.mktemp("cifar")
+    folder = root / "cifar-100-python"
+    folder.mkdir()
+    random = np.random.RandomState(0)
+    for name, per_class in (("train", 500), ("test", 100)):
+        labels = np.repeat(np.arange(100), per_class).tolist()
+        data = random.randint(0, 256, (per_class * 100, 3072), dtype=np.uint8)
+        (folder / name).write_bytes(pickle.dumps({"data": data, "fine_labels": labels}))
+    names = [f"class_{i}" for i in range(100)]
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": names}))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory):
+    """Makes folders with a random Hugging Face ResNet of a number of classes."""
+    from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+
+    made = {}
+
+    def make(classes: int, labels: list[str] | None = None) -> Path:
+        key = (classes, tuple(labels or ()))
+        if key not in made:
+            torch.manual_seed(0)
+            names = dict(enumerate(labels)) if labels else {i: f"LABEL_{i}" for i in range(classes)}
+            config = ResNetConfig(
+                embedding_size=8,
+                hidden_sizes=[8, 16],
+                depths=[1, 1],
+                layer_type="basic",
+                id2label=names,
+                label2id={v: k for k, v in names.items()},
+            )
+            folder = tmp_path_factory.mktemp("classifier")
+            ResNetForImageClassification(config).save_pretrained(folder)
+            ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+            made[key] = folder
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory) -> Path:
+    """A folder with a random CLIP of 32-dimensional features and a word tokenizer."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPVisionConfig, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("clip")
+    words = ["<pad>", "<bos>", "<eos>", "<unk>", *"this is a photo of the with probability good bad".split()]
+    words += [".", *(str(i) for i in range(10)), *(f"class{i}" for i in range(10))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=False)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = CLIPTextConfig(vocab_size=len(words), max_position_embeddings=40, eos_token_id=2, bos_token_id=1, pad_token_id=0, **small)
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **small)
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

@@ -1,0 +1,99 @@
+"""CLIP against Hugging Face's own zero-shot arithmetic, and binned prompts against prompts encoded for each sample."""
+
+import pytest
+import torch
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+from kcm_lightning.large import CLIP
+from kcm_lightning.large.clip import PUBLISHED
+from kcm_lightning.prompts import fill, prune
+
+CPU = torch.device("cpu")
+NAMES = [f"class{i}" for i in range(5)]
+
+
+def images(count: int = 4) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def zero_shot(folder, pixels, texts):
+    """Hugging Face's forward pass for one image and its own texts."""
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    inputs = AutoImageProcessor.from_pretrained(folder)(images=pixels, return_tensors="pt")
+    with torch.no_grad():
+        return model(**inputs, **tokenizer(texts, padding=True, return_tensors="pt")).logits_per_image.softmax(-1)
+
+
+def test_single_template_equals_hugging_face(tiny_clip):
+    model = CLIP(str(tiny_clip), templates=["a photo of a {label}."])
+    model.load(NAMES, CPU)
+    expected = zero_shot(tiny_clip, images(), [f"a photo of a {name}." for name in NAMES])
+    torch.testing.assert_close(model.distribution(images())[:, 0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_probability_prompts_equal_prompts_encoded_for_every_sample(tiny_clip):
+    """At the bins' centres: each image with the five prompts of its own probabilities."""
+    model = CLIP(str(tiny_clip), templates=["a photo of a {label}."], probability_bins=11)
+    model.load(NAMES, CPU)
+    hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1], [1, 0, 0, 0, 0], [0, 0.3, 0.3, 0.4, 0], [0.2] * 5])
+    ours = model.distribution(images(), hint)[:, 0]
+    for i, probabilities in enumerate(hint.tolist()):
+        texts = [fill("a photo of a {label}.", n, p) for n, p in zip(NAMES, probabilities, strict=True)]
+        torch.testing.assert_close(ours[i], zero_shot(tiny_clip, images()[i], texts)[0], atol=1e-5, rtol=1e-4)
+    plain = zero_shot(tiny_clip, images(), [f"a photo of a {name}." for name in NAMES])
+    torch.testing.assert_close(model.distribution(images())[:, 0], plain, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(ours, plain, atol=1e-4)
+
+
+def test_ensemble_is_the_mean_of_normalised_features(tiny_clip):
+    templates = ["a photo of a {label}.", "a bad photo of the {label}."]
+    model = CLIP(str(tiny_clip), templates=templates)
+    model.load(NAMES, CPU)
+    theirs, tokenizer = AutoModel.from_pretrained(tiny_clip).eval(), AutoTokenizer.from_pretrained(tiny_clip)
+    with torch.no_grad():
+        image = theirs.get_image_features(**AutoImageProcessor.from_pretrained(tiny_clip)(images=images(), return_tensors="pt"))
+        image = torch.nn.functional.normalize(image.pooler_output, dim=-1)
+        rows = []
+        for name in NAMES:
+            each = []
+            for template in templates:
+                tokens = tokenizer([template.format(label=name)], return_tensors="pt")
+                each.append(torch.nn.functional.normalize(theirs.get_text_features(**tokens).pooler_output[0], dim=0))
+            rows.append(torch.nn.functional.normalize(torch.stack(each).mean(0), dim=0))
+        expected = (image @ torch.stack(rows).T * theirs.logit_scale.exp()).softmax(-1)
+    torch.testing.assert_close(model.distribution(images())[:, 0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_pruned_classes_state_no_probability(tiny_clip):
+    pruned = CLIP(str(tiny_clip), templates="single", probability_bins=11, pruned_classes=[0])
+    plain = CLIP(str(tiny_clip), templates="single", probability_bins=11)
+    for model in (pruned, plain):
+        model.load(NAMES, CPU)
+    hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1]] * 4)
+    torch.testing.assert_close(pruned.distribution(images(), hint), plain.distribution(images(), prune(hint, [0])))
+
+
+def test_published_templates_are_the_file_s(real_data):
+    text = (real_data / "weights" / "clip_tokenizer" / "cifar100_prompts.md").read_text()
+    listed = [line.strip().strip("',") for line in text.split("templates = [")[1].split("]")[0].splitlines() if line.strip()]
+    assert sorted(t.replace("{label}", "{}") for t in PUBLISHED) == sorted(listed) and len(listed) == 18
+
+
+def test_text_is_encoded_once(tiny_clip, monkeypatch):
+    model = CLIP(str(tiny_clip), probability_bins=11)
+    model.load(NAMES, CPU)
+
+    def encode(*args, **kwargs):
+        raise AssertionError("text features are encoded again")
+
+    monkeypatch.setattr(model.model, "get_text_features", encode)
+    for seed in range(3):
+        hint = torch.rand(4, 5, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+        assert model.distribution(images(), hint).sum().item() == pytest.approx(4, abs=1e-4)
+
+
+def test_key_of_the_cache_follows_the_bins(tiny_clip):
+    model = CLIP(str(tiny_clip), probability_bins=11)
+    a, b, c = torch.tensor([[0.50, 0.50]]), torch.tensor([[0.51, 0.49]]), torch.tensor([[0.6, 0.4]])
+    assert model.prompt_keys(a, 1) == model.prompt_keys(b, 1) != model.prompt_keys(c, 1)
+    assert CLIP(str(tiny_clip)).prompt_keys(a, 1) == [b""]

@@ -1,0 +1,82 @@
+"""Temperature and thresholds against brute force."""
+
+import pytest
+import torch
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Thresholds
+from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
+
+
+def synthetic(samples: int, seed: int = 0) -> RecordedAnswers:
+    """Calibrated models: right with the probability that they state."""
+    generator = torch.Generator().manual_seed(seed)
+    judge, student = (torch.rand(samples, generator=generator) for _ in range(2))
+    rights = [torch.rand(samples, generator=generator) < c for c in (judge, student)]
+    return RecordedAnswers(judge, student, *rights, torch.rand(samples, generator=generator) < 0.7)
+
+
+def test_temperature_is_recovered():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 5, generator=generator) * 2
+    target = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+    assert fit_temperature(logits * 3, target) == pytest.approx(3.0, rel=0.05)
+    assert fit_temperature(logits * 0.4, target) == pytest.approx(0.4, rel=0.05)
+
+
+def test_replay_is_the_loop_over_samples():
+    answers, thresholds = synthetic(300), Thresholds(0.8, 0.6)
+    right, called = answers.replay(thresholds)
+    for i in range(300):
+        if answers.judge_confidence[i] >= 0.8:
+            expected = answers.judge_right[i], False
+        elif answers.student_confidence[i] >= 0.6:
+            expected = answers.student_right[i], False
+        else:
+            expected = answers.teacher_right[i], True
+        assert (right[i].item(), called[i].item()) == (expected[0].item(), expected[1])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.75, 1.0])
+def test_lm_rate_is_met_and_nearly_used_up(rate):
+    answers = synthetic(1000)
+    thresholds = choose_thresholds(answers, Target("lm_rate", rate))
+    realised = answers.replay(thresholds)[1].double().mean().item()
+    assert rate - 0.005 <= realised <= rate
+
+
+def test_accuracy_drop_takes_the_fewest_calls_that_hold_it():
+    answers = synthetic(1000)
+    thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.01))
+    floor = answers.teacher_right.double().mean() - 0.01
+    right, called = answers.replay(thresholds)
+    assert right.double().mean() >= floor
+    for lower in torch.linspace(0, thresholds.judge - 0.01, 20).tolist():
+        assert answers.replay(Thresholds(lower, lower))[0].double().mean() < floor
+
+
+def test_impossible_accuracy_sends_everything_to_the_large_model():
+    answers = synthetic(100)
+    answers.judge_right[:] = answers.student_right[:] = False
+    answers.teacher_right[:] = True
+    _, called = answers.replay(choose_thresholds(answers, Target("accuracy_drop", 0.0)))
+    assert called.all()
+
+
+def test_intervals_cover_what_unseen_data_show():
+    """Chosen on 1,000 samples, checked on 20,000 others, 40 times: 95 % intervals hold about 95 % of the time."""
+    target, hits = Target("lm_rate", 0.6), 0
+    unseen = synthetic(20_000, seed=10_000)
+    for seed in range(40):
+        answers = synthetic(1000, seed)
+        expected = expected_on_unseen(answers, target)
+        right, _ = unseen.replay(choose_thresholds(answers, target))
+        hits += expected["accuracy"]["low"] <= right.double().mean().item() <= expected["accuracy"]["high"]
+    assert hits >= 34
+
+
+@pytest.mark.parametrize("text", ["lm_rate", "lm_rate=2", "accuracy=0.5", "lm_rate=x", ""])
+def test_bad_targets_are_refused(text):
+    with pytest.raises(InputError, match="is not lm_rate=X or accuracy_drop=X"):
+        Target.parse(text)
+    assert Target.parse("lm_rate=0.75") == Target("lm_rate", 0.75)
