@@ -78,6 +78,21 @@ def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
         return (logits.float() / temperature).softmax(-1)
 
 
+def tempered(distribution: Tensor, temperature: float) -> Tensor:
+    """The distribution that a model's logits divided by a temperature would give.
+
+    Args:
+        distribution: probabilities, shape `(..., V)`.
+        temperature: divisor of the logits; 1 changes nothing.
+
+    Returns:
+        Shape `(..., V)`.
+    """
+    if temperature == 1.0:
+        return distribution
+    return (distribution.clamp_min(torch.finfo(distribution.dtype).tiny).log() / temperature).softmax(-1)
+
+
 def keeps(confidence: Tensor, threshold: float | None) -> Tensor:
     """Which samples a gate keeps, `confidence >= threshold`.
 

@@ -82,14 +82,14 @@ def tiny_clip(tmp_path_factory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=False)]
     )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)])
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
     ).save_pretrained(folder)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = CLIPTextConfig(vocab_size=len(words), max_position_embeddings=40, eos_token_id=2, bos_token_id=1, pad_token_id=0, **small)
+    text = CLIPTextConfig(
+        vocab_size=len(words), max_position_embeddings=40, eos_token_id=2, bos_token_id=1, pad_token_id=0, **small
+    )
     vision = CLIPVisionConfig(image_size=32, patch_size=8, **small)
     torch.manual_seed(0)
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).save_pretrained(folder)

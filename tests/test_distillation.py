@@ -38,9 +38,7 @@ def test_divergence_is_the_sum_written_out(direction, temperature):
 
 def test_forward_divergence_is_torch_batchmean_and_zero_at_equality():
     logits, target = torch.randn(6, 1, 9), torch.randn(6, 1, 9)
-    theirs = torch.nn.functional.kl_div(
-        logits[:, 0].log_softmax(-1), target[:, 0].softmax(-1), reduction="batchmean"
-    )
+    theirs = torch.nn.functional.kl_div(logits[:, 0].log_softmax(-1), target[:, 0].softmax(-1), reduction="batchmean")
     torch.testing.assert_close(divergence(logits, target.softmax(-1)).mean(), theirs)
     assert divergence(logits, logits.softmax(-1)).abs().max() < 1e-6
 

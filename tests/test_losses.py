@@ -18,13 +18,7 @@ def test_against_definitions():
     # Menon et al. 2021, equation 10, with the margin form written out
     adjusted = torch.stack(
         [
-            torch.log1p(
-                sum(
-                    (counts[k] / counts[t]) * torch.exp(logits[i, k] - logits[i, t])
-                    for k in range(4)
-                    if k != t
-                )
-            )
+            torch.log1p(sum((counts[k] / counts[t]) * torch.exp(logits[i, k] - logits[i, t]) for k in range(4) if k != t))
             for i, t in enumerate(target.tolist())
         ]
     )

@@ -36,11 +36,21 @@ class BatchOrder(Sampler[Tensor]):
         seed: of the shuffle.
         rank: number of this process.
         processes: how many there are.
+        weights: shuffled, draws with replacement and these relative frequencies, shape `(N,)`.
     """
 
-    def __init__(self, positions: Tensor, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, processes: int = 1):
+    def __init__(
+        self,
+        positions: Tensor,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        weights: Tensor | None = None,
+    ):
         self.positions, self.batch_size, self.shuffle, self.seed = positions, batch_size, shuffle, seed
-        self.rank, self.processes, self.epoch = rank, processes, 0
+        self.rank, self.processes, self.weights, self.epoch = rank, processes, weights, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -54,7 +64,10 @@ class BatchOrder(Sampler[Tensor]):
         positions = self.positions
         if self.shuffle:
             generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-            positions = positions[torch.randperm(len(positions), generator=generator)]
+            if self.weights is None:
+                positions = positions[torch.randperm(len(positions), generator=generator)]
+            else:
+                positions = positions[self.weights.multinomial(len(positions), replacement=True, generator=generator)]
             # a data set smaller than one batch still gives one
             positions = positions[: len(self) * self.batch_size * self.processes]
         yield from positions[self.rank :: self.processes].split(self.batch_size)

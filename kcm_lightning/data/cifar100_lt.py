@@ -23,9 +23,9 @@ class CIFAR100LT(LongTailedImages):
         test_images: "data_shunt", 8,000 test images to report on and 2,000 held out (generator seed 0); or "all", all
             10,000 to report on and 2,000 held out from training images that the profile leaves unused.
         subset_seed: of the choice of training images.
-        batch_size, eval_batch_size, crop, flip, cutout, rand_augment: as of `LongTailedImages`.
-        distill_split: "train", or "pool": the first half of the held-out images, labels unused; validation
-            and thresholds then have the second half alone.
+        distill_balance, batch_size, eval_batch_size, crop, flip, cutout, rand_augment: as of `LongTailedImages`.
+        distill_split: "train"; "pool", the first half of the held-out images, labels unused; or "both". With a pool,
+            validation and thresholds have the second half of the held-out images alone.
     """
 
     mean = (0.5071, 0.4865, 0.4409)
@@ -40,13 +40,14 @@ class CIFAR100LT(LongTailedImages):
         subset_seed: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 500,
-        distill_split: Literal["train", "pool"] = "train",
+        distill_split: Literal["train", "pool", "both"] = "train",
+        distill_balance: float = 0.0,
         crop: int = 4,
         flip: bool = True,
         cutout: int = 8,
         rand_augment: int = 0,
     ):
-        super().__init__(batch_size, eval_batch_size, distill_split, crop, flip, cutout, rand_augment)
+        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, crop, flip, cutout, rand_augment)
         if profile == "balanced" and test_images == "all":
             raise InputError("--data.test_images=all needs unused training images, and `balanced` leaves none")
         self.root, self.profile, self.download = root, profile, download

@@ -14,7 +14,7 @@ class DigitsLT(LongTailedImages):
 
     Args:
         imbalance: samples of the most frequent class over those of the rarest; 1 is balanced.
-        batch_size, eval_batch_size, distill_split, crop: as of `LongTailedImages`.
+        batch_size, eval_batch_size, distill_split, distill_balance, crop: as of `LongTailedImages`.
     """
 
     mean = (0.305, 0.305, 0.305)
@@ -25,10 +25,11 @@ class DigitsLT(LongTailedImages):
         imbalance: float = 20.0,
         batch_size: int = 32,
         eval_batch_size: int = 300,
-        distill_split: Literal["train", "pool"] = "train",
+        distill_split: Literal["train", "pool", "both"] = "train",
+        distill_balance: float = 0.0,
         crop: int = 1,
     ):
-        super().__init__(batch_size, eval_batch_size, distill_split, crop, flip=False, cutout=0, rand_augment=0)
+        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, crop, flip=False, cutout=0, rand_augment=0)
         if imbalance < 1:
             raise InputError(f"--data.imbalance={imbalance} must be at least 1")
         self.imbalance = imbalance
@@ -51,5 +52,5 @@ class DigitsLT(LongTailedImages):
         counts = exponential_counts(largest, len(self.class_names), self.imbalance)
         kept = rest[torch.from_numpy(keep_counts(self.labels[rest].numpy(), counts, seed=0))]
         self.positions = {"train": kept, "val": held_out, "test": test}
-        if self.distill_split == "pool":
+        if self.distill_split != "train":
             self.positions |= {"pool": held_out[:150], "val": held_out[150:]}

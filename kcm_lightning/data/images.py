@@ -21,7 +21,9 @@ class LongTailedImages(KCMDataModule):
     Args:
         batch_size: training samples a step and process.
         eval_batch_size: samples a step where nothing is trained.
-        distill_split: "train", or "pool": held-out images whose labels are not used.
+        distill_split: "train"; "pool", held-out images whose labels are not used; or "both".
+        distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all) to 1 (each
+            class equally often): a sample is drawn with a frequency of 1 / (samples of its class) ** distill_balance.
         crop: pixels of padding before the random crop; 0 for none.
         flip: whether to mirror at random.
         cutout: side of the square that is cut out, pixels; 0 for none.
@@ -36,18 +38,21 @@ class LongTailedImages(KCMDataModule):
         self,
         batch_size: int,
         eval_batch_size: int,
-        distill_split: Literal["train", "pool"],
+        distill_split: Literal["train", "pool", "both"],
+        distill_balance: float,
         crop: int,
         flip: bool,
         cutout: int,
         rand_augment: int,
     ):
         super().__init__()
+        if not 0 <= distill_balance <= 1:
+            raise InputError(f"--data.distill_balance={distill_balance} must be from 0 to 1")
         for option, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if size < 1:
                 raise InputError(f"--data.{option}={size} must be at least 1")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.distill_split = distill_split
+        self.distill_split, self.distill_balance = distill_split, distill_balance
         self.crop, self.flip, self.cutout, self.rand_augment = crop, flip, cutout, rand_augment
         self.images: Tensor | None = None
         self.positions: dict[str, Tensor] = {}
@@ -67,31 +72,44 @@ class LongTailedImages(KCMDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """The training split, or in the distillation phase the split to distil on."""
-        distilling = getattr(self.trainer.lightning_module, "distilling", False)
-        return self._loader(self.distill_split if distilling else "train", shuffle=True)
+        if getattr(self.trainer.lightning_module, "distilling", False):
+            return self._loader(self._distill_positions(), shuffle=True, weights=self._distill_weights())
+        return self._loader(self.positions["train"], shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader("val")
+        return self._loader(self.positions["val"])
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader("test")
+        return self._loader(self.positions["test"])
 
     def predict_dataloader(self) -> DataLoader:
-        return self._loader("test")
+        return self._loader(self.positions["test"])
 
     def distill_dataloader(self) -> DataLoader:
         """The split to distil on, whole in every process, in order."""
-        order = BatchOrder(self.positions[self.distill_split], self.eval_batch_size, shuffle=False)
-        return batch_loader(self._batches, order)
+        return batch_loader(self._batches, BatchOrder(self._distill_positions(), self.eval_batch_size, shuffle=False))
 
-    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
+    def _distill_positions(self) -> Tensor:
+        splits = ("train", "pool") if self.distill_split == "both" else (self.distill_split,)
+        return torch.cat([self.positions[split] for split in splits])
+
+    def _distill_weights(self) -> Tensor | None:
+        """Relative frequencies of the samples to distil on. The pool's labels are not known: its samples get the mean."""
+        if not self.distill_balance or self.distill_split == "pool":
+            return None
+        train = self.class_counts[self.labels[self.positions["train"]]].double() ** -self.distill_balance
+        rest = len(self._distill_positions()) - len(train)
+        return torch.cat([train, train.mean().expand(rest)])
+
+    def _loader(self, positions: Tensor, shuffle: bool = False, weights: Tensor | None = None) -> DataLoader:
         order = BatchOrder(
-            self.positions[split],
+            positions,
             self.batch_size if shuffle else self.eval_batch_size,
             shuffle,
             seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
             rank=self.trainer.global_rank,
             processes=self.trainer.world_size,
+            weights=weights,
         )
         return batch_loader(self._batches, order)
 

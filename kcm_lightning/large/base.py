@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kcm_lightning.gating import tempered
+
 
 @dataclass
 class Answer:
@@ -72,10 +74,7 @@ class LargeModel(ABC):
             inputs, hint, samples: as of `distribution`.
             temperature: divisor of the model's logits.
         """
-        probabilities = self.distribution(inputs, hint, samples)[:, 0]
-        if temperature != 1.0:
-            probabilities = (probabilities.clamp_min(torch.finfo(torch.float32).tiny).log() / temperature).softmax(-1)
-        confidence, prediction = probabilities.max(-1)
+        confidence, prediction = tempered(self.distribution(inputs, hint, samples)[:, 0], temperature).max(-1)
         return Answer(prediction, confidence)
 
     def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:

@@ -1,6 +1,6 @@
 """CKAN, a residual convolutional KAN for images, and the plain CNN that is its twin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +45,14 @@ class Block(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """Stem, three stages of doubling width and halving size, and a linear classifier."""
+    """Stem, stages of doubling width and halving size, and a linear classifier."""
 
-    def __init__(self, num_classes: int, width: int, depth: int, bottleneck: int, expand: MakeConv):
+    def __init__(self, num_classes: int, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv):
         super().__init__()
         self.num_classes = num_classes
         layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
         channels = width
-        for stage in range(3):
+        for stage, depth in enumerate(depths):
             for block in range(depth):
                 stride = 2 if stage and not block else 1
                 layers.append(Block(channels, width * 2**stage, stride, bottleneck, expand))
@@ -75,8 +75,8 @@ class CKAN(ResidualNet):
 
     Args:
         num_classes: classes to tell apart.
-        width: channels of the first of three stages.
-        depth: blocks a stage.
+        width: channels of the first stage; each further one doubles them.
+        depths: blocks of each stage. The first works on whole images and is the dearest.
         bottleneck: how many times fewer channels the spline layers read than they write.
         grid: grid intervals of a spline.
         order: degree of a spline.
@@ -88,7 +88,7 @@ class CKAN(ResidualNet):
         self,
         num_classes: int,
         width: int = 64,
-        depth: int = 2,
+        depths: Sequence[int] = (1, 2, 2),
         bottleneck: int = 4,
         grid: int = 5,
         order: int = 3,
@@ -98,18 +98,18 @@ class CKAN(ResidualNet):
         def expand(inputs: int, outputs: int) -> nn.Module:
             return KANConv2d(inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
 
-        super().__init__(num_classes, width, depth, bottleneck, expand)
+        super().__init__(num_classes, width, depths, bottleneck, expand)
 
 
 class CNN(ResidualNet):
     """The twin of CKAN: the same skeleton, with SiLU and a plain convolution where CKAN has splines.
 
     Args:
-        num_classes, width, depth, bottleneck: as of `CKAN`.
+        num_classes, width, depths, bottleneck: as of `CKAN`.
     """
 
-    def __init__(self, num_classes: int, width: int = 64, depth: int = 2, bottleneck: int = 4):
+    def __init__(self, num_classes: int, width: int = 64, depths: Sequence[int] = (1, 2, 2), bottleneck: int = 4):
         def expand(inputs: int, outputs: int) -> nn.Module:
             return nn.Sequential(nn.SiLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
 
-        super().__init__(num_classes, width, depth, bottleneck, expand)
+        super().__init__(num_classes, width, depths, bottleneck, expand)

@@ -9,7 +9,13 @@ from kcm_lightning.data.longtail import class_counts, keep_counts, shots, thirds
 
 @pytest.mark.parametrize(
     "profile, total, largest, smallest",
-    [("if100", 10_847, 500, 5), ("if50", 12_608, 500, 10), ("if10", 19_573, 500, 50), ("tlc", 11_222, 500, 7), ("balanced", 50_000, 500, 500)],
+    [
+        ("if100", 10_847, 500, 5),
+        ("if50", 12_608, 500, 10),
+        ("if10", 19_573, 500, 50),
+        ("tlc", 11_222, 500, 7),
+        ("balanced", 50_000, 500, 500),
+    ],
 )
 def test_published_totals(profile, total, largest, smallest):
     counts = class_counts(profile)

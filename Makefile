@@ -1,0 +1,31 @@
+# Two commands do everything: `make quickstart` and `make test`.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: install quickstart test lint bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml requirements.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+quickstart: install
+	$(PYTHON) -m kcm_lightning fit --config quickstart_large.yaml
+	$(PYTHON) -m kcm_lightning fit --config quickstart.yaml
+	$(PYTHON) -m kcm_lightning test --config quickstart.yaml
+
+test: install
+	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+bench: install
+	$(PYTHON) benchmarks/kan_layer.py
+
+clean:
+	rm -rf $(VENV) runs build dist

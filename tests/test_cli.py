@@ -1,0 +1,177 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import kcm_lightning
+
+ROOT = Path(__file__).parent.parent
+
+
+def kcm(folder: Path, *words: str, code: int = 0) -> str:
+    """Runs `python -m kcm_lightning` in a folder; returns what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-m", "kcm_lightning", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert run.returncode == code if code == 0 else run.returncode != 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_classifier) -> tuple[Path, list[str]]:
+    """A folder with one short quickstart run, and the options it was made with."""
+    folder = tmp_path_factory.mktemp("runs")
+    options = ["--model.judge_phase.epochs=2", "--model.student_phase.epochs=1"]
+    options += [f"--model.teacher.name={tiny_classifier(10)}", f"--model.cache={folder / 'cache'}"]
+    kcm(folder, "fit", "--config", "quickstart.yaml", *options, "--model.thresholds.judge=0.3")
+    return folder, options
+
+
+def test_fit_leaves_a_run(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    assert {"config.yaml", "data.json", "checkpoints"} <= {p.name for p in run.iterdir()}
+    assert any(p.name.startswith("events.out.tfevents") for p in run.iterdir())
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["thresholds"]["judge"] == 0.3
+    assert len(json.loads((run / "data.json").read_text())["splits"]["test"]) == 600
+
+
+def test_tensorboard_has_what_is_promised_and_no_more(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0] / "runs" / "quickstart" / "0"))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/judge_loss", "train/equation_4", "train/equation_5", "partition/x1", "partition/x2", "partition/x3"} <= scalars
+    assert {"val/lm_rate_called", "val/kcm_head", "val/kcm_tail", "val/student_overall", "val/judge_overall"} <= scalars
+    assert events.Tags()["images"] == ["confidence"]
+    assert len(scalars) <= 30
+
+
+def test_test_writes_figures_that_follow_from_its_samples(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    printed = kcm(folder, "test", "--config", str(run / "config.yaml"))
+    assert "LM rate" in printed and "Oracle router" in printed
+    results = json.loads((run / "results.json").read_text())
+    samples = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(samples) == results["samples"] == 600
+    assert results["accuracy"]["kcm"]["overall"] == pytest.approx(sum(s["prediction"] == s["target"] for s in samples) / 600)
+    assert results["lm_rate"]["called"] == pytest.approx(sum(s["route"] == "teacher" for s in samples) / 600)
+    for s in samples:
+        assert s["prediction"] == s[f"{s['route']}_prediction"]
+        assert (s["judge_confidence"] >= 0.3) == (s["route"] == "judge")
+    assert results["config"]["data"]["class_path"].endswith("DigitsLT") and results["data"]["splits"]["test"]["samples"] == 600
+    assert "| head |" in (run / "results.md").read_text()
+
+
+def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    checkpoint = str(run / "checkpoints" / "best.ckpt")
+    for gate, rate in (("0.0", 0.0), ("null", 1.0)):
+        kcm(
+            folder, "test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint,
+            f"--model.thresholds.judge={gate}", "--model.thresholds.student=null",
+        )  # fmt: skip
+        assert json.loads((run / "results.json").read_text())["lm_rate"]["called"] == rate
+
+
+def test_two_processes_give_the_figures_of_one(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    command = ["test", "--config", str(run / "config.yaml"), "--data.eval_batch_size=70", "--model.thresholds.judge=0.2"]
+    figures = []
+    for processes in (1, 2):
+        kcm(folder, *command, f"--trainer.devices={processes}", "--trainer.strategy=" + ("ddp" if processes > 1 else "auto"))
+        results = json.loads((run / "results.json").read_text())
+        figures.append({name: results[name] for name in ("samples", "lm_rate", "routes", "accuracy")})
+        assert len((run / "predictions.jsonl").read_text().splitlines()) == 600
+    assert figures[0] == figures[1]
+
+
+def test_calibrate_then_test_and_load(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    printed = kcm(folder, "calibrate", "--config", str(run / "config.yaml"), "--target", "lm_rate=0.5")
+    assert "expected lm rate" in printed and "95 % interval" in printed
+    report = json.loads((run / "calibrated.json").read_text())
+    assert report["samples"] == 300 and report["temperatures"]["judge"] > 0
+    kcm(folder, "test", "--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml"))
+    results = json.loads((run / "results.json").read_text())
+    assert results["thresholds"] == report["thresholds"]
+    expected = report["expected_on_unseen_data"]["lm_rate"]
+    assert expected["low"] - 0.1 < results["lm_rate"]["called"] < expected["high"] + 0.1
+
+    loaded = kcm_lightning.load(run, calibrated=run / "calibrated.yaml")
+    from kcm_lightning.data import DigitsLT
+
+    data = DigitsLT()
+    data.setup()
+    answers = loaded.answer(data.images[data.positions["test"]])
+    saved = {s["index"]: s for s in map(json.loads, (run / "predictions.jsonl").read_text().splitlines())}
+    for i, index in enumerate(data.positions["test"].tolist()):
+        assert answers.route[i].name.lower() == saved[index]["route"]
+        assert answers.prediction[i].item() == saved[index]["prediction"]
+        assert answers.label[i] == saved[index]["label"]
+
+
+def test_predict_and_validate(trained):
+    folder, _ = trained
+    run = folder / "runs" / "quickstart" / "0"
+    kcm(folder, "predict", "--config", str(run / "config.yaml"))
+    assert len((run / "predict.jsonl").read_text().splitlines()) == 600
+    assert "kcm_overall" in kcm(folder, "validate", "--config", str(run / "config.yaml"))
+
+
+def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
+    folder, options = trained
+    command = ["fit", "--config", "quickstart.yaml", *options]
+    kcm(folder, *command, "--trainer.max_epochs=2")
+    first, second = (folder / "runs" / "quickstart" / n / "checkpoints" / "last.ckpt" for n in "01")
+    assert torch.load(first, weights_only=True)["epoch"] == 2 and torch.load(second, weights_only=True)["epoch"] == 1
+    kcm(folder, *command, "--ckpt_path", "last")
+    assert torch.load(second, weights_only=True)["epoch"] == 2
+    assert not (folder / "runs" / "quickstart" / "2").exists()
+
+
+def bad(folder: Path, *words: str) -> str:
+    """The one line that a command which must fail says last."""
+    printed = kcm(folder, *words, code=2)
+    assert "Traceback" not in printed, printed
+    return [line for line in printed.splitlines() if line.strip()][-1]
+
+
+def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier):
+    quickstart = ["fit", "--config", "quickstart.yaml"]
+    teacher = f"--model.teacher.name={tiny_classifier(10)}"
+    assert "outside [0, 1]" in bad(tmp_path, *quickstart, "--model.thresholds.judge=1.5")
+    assert "did you mean" in bad(tmp_path, "fit", "--config", "cifar_tl.yaml")
+    (tmp_path / "broken.yaml").write_text("model: [unclosed\ntrainer: {")
+    assert "broken.yaml" in bad(tmp_path, "fit", "--config", "broken.yaml")
+    assert "nonsense" in bad(tmp_path, *quickstart, "--model.nonsense=3")
+    assert "give its folder" in bad(tmp_path, *quickstart, "--model.teacher.name=nobody/nothing")
+    assert "the judge answers 9 classes, the data has 10" in bad(tmp_path, *quickstart, teacher, "--model.judge.num_classes=9")
+    assert "is missing" in bad(tmp_path, "fit", "--config", "cifar_lt_cpu.yaml", "--data.root", str(tmp_path))
+    assert "no checkpoint best.ckpt" in bad(tmp_path, "test", "--config", "quickstart.yaml", teacher)
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in bad(tmp_path, *quickstart, teacher, "--run", str(tmp_path / "file" / "run"))
+    assert "is not lm_rate=X" not in bad(tmp_path, "calibrate", "--config", "quickstart.yaml", "--target", "x")
+
+
+def test_print_config_and_help(tmp_path):
+    assert "judge_phase" in kcm(tmp_path, "fit", "--config", "quickstart.yaml", "--print_config")
+    assert "--config" in kcm(tmp_path, "fit", "--help")

@@ -1,0 +1,60 @@
+"""Every shipped configuration parses and runs one batch of everything, on small data."""
+
+from pathlib import Path
+
+import pytest
+
+from kcm_lightning.cli import main
+from kcm_lightning.errors import InputError
+from kcm_lightning.run_folder import RunFolder, find_config, shipped_configs
+
+SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configuration_runs(name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip):
+    monkeypatch.chdir(tmp_path)
+    text = (shipped_configs() / name).read_text()
+    options = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.devices=1"]
+    if "CIFAR100LT" in text:
+        options += [f"--data.root={tiny_cifar}", "--data.download=false", "--data.batch_size=8", "--data.eval_batch_size=16"]
+        monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda path, md5=None: Path(path).is_file())
+        monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file())
+        monkeypatch.setattr("torchvision.datasets.CIFAR100.meta", {"filename": "meta", "key": "fine_label_names", "md5": None})
+    classes = 100 if "CIFAR100LT" in text else 10
+    if "FineTune" in text:
+        options.append(f"--model.output={tmp_path / 'out'}")
+        if "architecture" not in text:
+            options.append(f"--model.name={tiny_classifier(classes)}")
+    else:
+        options += ["--model.compile=false", f"--model.cache={tmp_path / 'cache'}"]
+        options.append(f"--model.teacher.name={tiny_clip if 'CLIP' in text else tiny_classifier(classes)}")
+    main(["fit", "--config", name, *options])
+
+
+def test_names_are_looked_up_here_first_then_among_the_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("quickstart.yaml") == shipped_configs() / "quickstart.yaml"
+    (tmp_path / "quickstart.yaml").write_text("")
+    assert find_config("quickstart.yaml") == Path("quickstart.yaml")
+    with pytest.raises(InputError, match=r"did you mean .*cifar_lt\.yaml"):
+        find_config("cifar_tl.yaml")
+
+
+def test_run_folders_are_never_shared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Path("some/where/digits.yaml")
+    assert RunFolder(config).fresh() == Path("runs/digits/0")
+    for number, checkpoint in ((0, "best.ckpt"), (2, "last.ckpt")):
+        folder = Path(f"runs/digits/{number}/checkpoints")
+        folder.mkdir(parents=True)
+        (folder / checkpoint).touch()
+    assert RunFolder(config).fresh() == Path("runs/digits/3")
+    assert RunFolder(config).existing("best.ckpt") == Path("runs/digits/0")
+    assert RunFolder(config).existing("last.ckpt") == Path("runs/digits/2")
+    assert RunFolder(Path("runs/digits/0/config.yaml")).existing("best.ckpt") == Path("runs/digits/0")
+    assert RunFolder(Path("runs/digits/0/config.yaml")).fresh() == Path("runs/digits/3")
+    with pytest.raises(InputError, match="already holds a run"):
+        RunFolder(config, "runs/digits/0").fresh()
+    with pytest.raises(InputError, match="no checkpoint best.ckpt.*run `fit` first"):
+        RunFolder(Path("other.yaml")).existing("best.ckpt")

@@ -1,0 +1,223 @@
+"""KCMModule on the embedded digits with a tiny random classifier as the large model."""
+
+import copy
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from kcm_lightning.data import DigitsLT
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Route, Temperatures, Thresholds
+from kcm_lightning.large import ImageClassifier
+from kcm_lightning.module import KCMModule
+from kcm_lightning.optimisers import Phase
+from kcm_lightning.small import CKAN
+
+PHASES = {"judge_phase": Phase(2, cutmix=0.5), "student_phase": Phase(2, lr=1e-3, cutmix=0.5)}
+
+
+@pytest.fixture
+def make(tiny_classifier):
+    def make(width: int = 8, **options) -> KCMModule:
+        teacher = ImageClassifier(str(tiny_classifier(10)))
+        torch.manual_seed(0)
+        settings = {
+            "thresholds": Thresholds(0.2, 0.2),
+            "distill_thresholds": Thresholds(0.15, None, 0.12),
+            **PHASES,
+            **options,
+        }
+        return KCMModule(CKAN(10, width=width, depths=(1, 1)), teacher, **settings)
+
+    return make
+
+
+def trainer(folder: Path, epochs: int, **options) -> L.Trainer:
+    checkpoint = ModelCheckpoint(folder, save_last=True, monitor="selection", mode="max", filename="best")
+    return L.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        callbacks=[checkpoint, *options.pop("callbacks", [])],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+        **options,
+    )
+
+
+def fit(module, folder, epochs=4, data=None, resume=None, **options):
+    L.seed_everything(0)
+    run = trainer(folder, epochs, **options)
+    run.fit(module, datamodule=data or DigitsLT(), ckpt_path=resume)
+    return run
+
+
+def test_resumed_after_any_epoch_is_bit_for_bit_uninterrupted(make, tmp_path):
+    whole = make(cache=str(tmp_path / "cache"))
+    fit(whole, tmp_path / "whole")
+    expected = whole.state_dict()
+    for stop in (1, 2, 3):
+        folder = tmp_path / str(stop)
+        fit(make(cache=str(tmp_path / "cache")), folder, epochs=stop)
+        resumed = make(cache=str(tmp_path / "cache"))
+        torch.rand(stop)  # a resumed process has drawn other numbers before
+        fit(resumed, folder, resume=folder / "last.ckpt")
+        for name, value in resumed.state_dict().items():
+            assert torch.equal(value, expected[name]), (stop, name)
+
+
+def test_phases_train_one_model_each(make, tmp_path):
+    states = {}
+
+    class Keep(L.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            states[trainer.current_epoch] = copy.deepcopy(module.state_dict())
+
+    fit(make(), tmp_path, callbacks=[Keep()])
+
+    def same(a, b, who):
+        return all(torch.equal(states[a][k], states[b][k]) for k in states[a] if k.startswith(f"{who}."))
+
+    assert not same(0, 1, "judge") and same(0, 1, "student")
+    assert same(1, 3, "judge") and not same(2, 3, "student")
+
+
+def test_checkpoint_holds_small_models_alone_and_is_small(make, tmp_path):
+    module = make(width=48)
+    fit(module, tmp_path)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert {name.split(".")[0] for name in saved["state_dict"]} == {"judge", "student", "student_started"}
+    own = sum(t.numel() * t.element_size() for t in module.state_dict().values())
+    assert (tmp_path / "last.ckpt").stat().st_size <= 5 * own
+
+
+def test_large_model_is_unchanged_by_fit_and_sees_only_routed_rows(make, tmp_path):
+    module, data = make(compare=False), DigitsLT()
+    seen = []
+
+    class Watch(L.Callback):
+        def on_fit_start(self, trainer, module):
+            module.teacher.model.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
+
+    run = fit(module, tmp_path, data=data, callbacks=[Watch()])
+    before = ImageClassifier(module.teacher.name)
+    before.load(data.class_names, torch.device("cpu"))
+    for (name, old), new in zip(before.model.state_dict().items(), module.teacher.model.state_dict().values(), strict=True):
+        assert torch.equal(old, new), name
+    assert not module.teacher.model.training
+    assert not any(p is q for g in run.optimizers[0].param_groups for p in g["params"] for q in module.teacher.model.parameters())
+    seen.clear()
+    figures = run.test(module, datamodule=data, verbose=False)[0]
+    assert 0 < figures["test/lm_rate_called"] < 1
+    assert sum(seen) == round(figures["test/lm_rate_called"] * 600)
+
+
+def test_distillation_from_the_cache_never_runs_the_large_model(make, tmp_path):
+    module, data = make(cache=str(tmp_path / "cache")), DigitsLT()
+    fit(module, tmp_path / "first", data=data)
+    again = make(cache=str(tmp_path / "cache"))
+    calls = []
+
+    class Watch(L.Callback):
+        def on_fit_start(self, trainer, module):
+            module.teacher.model.model.register_forward_hook(lambda *args: calls.append(1))
+
+    fit(again, tmp_path / "second", data=DigitsLT(), callbacks=[Watch()])
+    assert not calls
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, module.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("second_gate", ["student", "teacher"])
+def test_inference_is_algorithm_2_one_sample_at_a_time(make, tmp_path, second_gate):
+    module, data = make(second_gate=second_gate, temperatures=Temperatures(0.7, 0.6, 0.8)), DigitsLT()
+    fit(module, tmp_path, data=data)
+    module.eval()
+    batch = data.view(next(iter(data.test_dataloader())), augment=False)
+    with torch.no_grad():
+        module.thresholds = Thresholds(None, None, None)
+        seen = module.outcome(batch, compare=True)
+        middles = (getattr(seen, f"{who}_confidence").quantile(0.5).item() for who in ("judge", "student", "teacher"))
+        module.thresholds = gates = Thresholds(*middles)
+        compared, outcome = module.outcome(batch, compare=True), module.outcome(batch, compare=False)
+        for i in range(0, 300, 7):
+            image, row = batch["small"][i : i + 1], batch["large"][i : i + 1]
+            judge = (module.judge(image) / 0.7).softmax(-1)[0]
+            student = (module.student(image) / 0.6).softmax(-1)[0]
+            teacher = (module.teacher.distribution(row)[0, 0].log() / 0.8).softmax(-1)
+            if seen.judge_confidence[i] >= gates.judge:
+                expected, answer, called = Route.JUDGE, judge, False
+            elif getattr(seen, f"{second_gate}_confidence")[i] >= getattr(gates, second_gate):
+                expected, answer, called = Route.STUDENT, student, second_gate == "teacher"
+            else:
+                expected, answer, called = Route.TEACHER, teacher, True
+            for who, said in (("judge", judge), ("student", student), ("teacher", teacher)):
+                assert getattr(seen, f"{who}_confidence")[i].item() == pytest.approx(said.max().item(), abs=1e-4)
+            assert outcome.route[i] == expected and outcome.called[i] == called
+            assert outcome.prediction[i] == answer.argmax()
+            assert outcome.confidence[i].item() == pytest.approx(answer.max().item(), abs=1e-4)
+            assert compared.teacher_prediction[i] == teacher.argmax()
+    assert len(outcome.route.unique()) == 3
+    for field in ("route", "prediction", "called"):
+        assert torch.equal(getattr(compared, field), getattr(outcome, field))
+
+
+def test_nan_loss_stops_names_the_step_and_keeps_the_last_good_checkpoint(make, tmp_path):
+    class Break(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                with torch.no_grad():
+                    module.judge.classifier.bias.fill_(float("nan"))
+
+    data = DigitsLT()
+    with pytest.raises(InputError, match=r"loss is nan at step \d+ \(epoch 1\).*resume"):
+        fit(make(), tmp_path, data=data, callbacks=[Break()])
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["epoch"] == 0 and all(torch.isfinite(v.float()).all() for v in saved["state_dict"].values())
+
+
+def test_class_counts_that_differ_are_refused_before_training(make, tmp_path, tiny_classifier):
+    module = make()
+    module.judge.num_classes = 7
+    with pytest.raises(InputError, match="the judge answers 7 classes, the data has 10"):
+        fit(module, tmp_path)
+    module = make()
+    module.teacher = ImageClassifier(str(tiny_classifier(7)))
+    with pytest.raises(InputError, match="knows 7 classes, the data has 10"):
+        fit(module, tmp_path)
+
+
+def test_judge_of_another_run_is_taken_over(make, tmp_path):
+    first = make()
+    fit(first, tmp_path / "first", epochs=2)
+    second = make(judge_ckpt=str(tmp_path / "first" / "last.ckpt"))
+    assert second.total_epochs == 2
+    fit(second, tmp_path / "second", epochs=2)
+    assert torch.equal(second.judge.classifier.weight, first.judge.classifier.weight)
+    assert not torch.equal(second.student.classifier.weight, first.judge.classifier.weight)
+    with pytest.raises(InputError, match="no file"):
+        fit(make(judge_ckpt="nowhere.ckpt"), tmp_path / "third")
+
+
+@pytest.mark.parametrize("off", ["judge", "teacher"])
+def test_a_gate_that_is_off_teaches_nothing(make, tmp_path, off):
+    thresholds = Thresholds(0.0, None, 0.0)
+    setattr(thresholds, off, None)
+    module = make(distill_thresholds=thresholds, partition="printed")
+    logged = {}
+
+    class Keep(L.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            logged.update({k: v.item() for k, v in trainer.callback_metrics.items()})
+
+    fit(module, tmp_path, callbacks=[Keep()])
+    silent, speaking = ("equation_5", "equation_4") if off == "judge" else ("equation_4", "equation_5")
+    assert logged[f"train/{silent}"] == 0 and logged[f"train/{speaking}"] > 0
+    assert logged["partition/x3"] == 0
