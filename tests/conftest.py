@@ -76,7 +76,7 @@ def tiny_clip(tmp_path_factory) -> Path:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPVisionConfig, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("clip")
-    words = ["<pad>", "<bos>", "<eos>", "<unk>", *"this is a photo of the with probability good bad".split()]
+    words = ["<pad>", "<bos>", "<eos>", "<unk>", *["this", "is", "a", "photo", "of", "the", "with", "probability", "good", "bad"]]
     words += [".", *(str(i) for i in range(10)), *(f"class{i}" for i in range(10))]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -56,5 +56,5 @@ def test_run_folders_are_never_shared(tmp_path, monkeypatch):
     assert RunFolder(Path("runs/digits/0/config.yaml")).fresh() == Path("runs/digits/3")
     with pytest.raises(InputError, match="already holds a run"):
         RunFolder(config, "runs/digits/0").fresh()
-    with pytest.raises(InputError, match="no checkpoint best.ckpt.*run `fit` first"):
+    with pytest.raises(InputError, match=r"no checkpoint best\.ckpt.*run `fit` first"):
         RunFolder(Path("other.yaml")).existing("best.ckpt")

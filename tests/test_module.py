@@ -113,6 +113,11 @@ def test_large_model_is_unchanged_by_fit_and_sees_only_routed_rows(make, tmp_pat
         assert torch.equal(old, new), name
     assert not module.teacher.model.training
     assert not any(p is q for g in run.optimizers[0].param_groups for p in g["params"] for q in module.teacher.model.parameters())
+    batch = data.view(next(iter(data.test_dataloader())), augment=False)
+    with torch.no_grad():
+        module.eval()
+        sure = module.outcome(batch, compare=False).judge_confidence
+    module.thresholds = Thresholds(judge=sure.quantile(0.7).item(), student=None)
     seen.clear()
     figures = run.test(module, datamodule=data, verbose=False)[0]
     assert 0 < figures["test/lm_rate_called"] < 1

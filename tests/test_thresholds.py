@@ -49,7 +49,7 @@ def test_accuracy_drop_takes_the_fewest_calls_that_hold_it():
     answers = synthetic(1000)
     thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.01))
     floor = answers.teacher_right.double().mean() - 0.01
-    right, called = answers.replay(thresholds)
+    right, _ = answers.replay(thresholds)
     assert right.double().mean() >= floor
     for lower in torch.linspace(0, thresholds.judge - 0.01, 20).tolist():
         assert answers.replay(Thresholds(lower, lower))[0].double().mean() < floor

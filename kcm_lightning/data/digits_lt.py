@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from kcm_lightning.data.images import LongTailedImages
-from kcm_lightning.data.longtail import exponential_counts, keep_counts
+from kcm_lightning.data.longtail import keep_counts
 from kcm_lightning.errors import InputError
 
 
@@ -49,7 +49,8 @@ class DigitsLT(LongTailedImages):
         order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(0))
         test, held_out, rest = order[:600], order[600:900], order[900:]
         largest = int(self.labels[rest].bincount().min())
-        counts = exponential_counts(largest, len(self.class_names), self.imbalance)
+        classes = len(self.class_names)
+        counts = [round(largest * self.imbalance ** (-i / (classes - 1))) for i in range(classes)]
         kept = rest[torch.from_numpy(keep_counts(self.labels[rest].numpy(), counts, seed=0))]
         self.positions = {"train": kept, "val": held_out, "test": test}
         if self.distill_split != "train":

@@ -6,13 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PROFILES = ("if100", "if50", "if10", "tlc", "balanced")
-
-
-def exponential_counts(largest: int, classes: int, imbalance: float) -> list[int]:
-    """Class counts that fall exponentially from `largest` to `largest / imbalance` (Cao et al. 2019, LDAM-DRW)."""
-    return [int(largest * (1 / imbalance) ** (i / (classes - 1.0))) for i in range(classes)]
-
 
 def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[int]:
     """Training samples of each class of CIFAR-100-LT.
@@ -27,7 +20,8 @@ def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[i
         return [largest] * classes
     if profile == "tlc":  # one sample more than the rounded exponential, the head clipped at what there is
         return [min(largest, int(largest * math.exp(-i / 21.9714) + 0.5) + 1) for i in range(classes)]
-    return exponential_counts(largest, classes, float(profile.removeprefix("if")))
+    imbalance = float(profile.removeprefix("if"))  # LDAM-DRW (Cao et al. 2019) cuts the exponential off, not rounds it
+    return [int(largest * (1 / imbalance) ** (i / (classes - 1.0))) for i in range(classes)]
 
 
 def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:

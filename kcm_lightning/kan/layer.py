@@ -134,5 +134,6 @@ class KANLayer(nn.Module):
             A scalar; 0 and without NaN when every edge is 0.
         """
         size = self.spline_weight.float().abs().mean(1)  # one magnitude an edge
-        share = size / size.sum().clamp_min(torch.finfo(size.dtype).tiny)
+        tiny = torch.finfo(size.dtype).tiny
+        share = (size / size.sum().clamp_min(tiny)).clamp_min(tiny)  # the entropy's slope at 0 is infinite
         return size.mean() + entropy * torch.special.entr(share).sum()

@@ -48,7 +48,7 @@ def test_cutmix_share_is_what_is_left_of_each_image():
                 assert abs((mixed[i, 0] == i).float().mean().item() - own) < 1e-6
                 assert ((mixed[i, 0] == i) | (mixed[i, 0] == partner[i])).all()
         shares.append(own)
-    assert min(shares) < 0.15 and max(shares) > 0.95
+    assert min(shares) < 0.3 and max(shares) > 0.95
 
 
 def test_rand_augment_keeps_shape_and_type():

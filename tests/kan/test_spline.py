@@ -29,7 +29,7 @@ def test_equals_naive_recursion_and_scipy(grid, order):
     step = (high - low) / grid
     knots = [low + step * i for i in range(-order, grid + order + 1)]
     x = torch.linspace(low, high - 1e-6, 60, dtype=torch.float64)
-    naive = torch.tensor([[cox_de_boor(v, i, order, knots) for i in range(grid + order)] for v in x.tolist()])
+    naive = torch.tensor([[cox_de_boor(v, i, order, knots) for i in range(grid + order)] for v in x.tolist()], dtype=x.dtype)
     library = BSpline.design_matrix(x.numpy(), np.array(knots), order).toarray()
     for dtype, atol in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         ours = bspline_basis(x.to(dtype).unsqueeze(-1), *ends(low, high, dtype=dtype), grid, order).squeeze(-1)
