@@ -39,6 +39,7 @@ class KCMTrainer(L.Trainer):
         target: str = "lm_rate=0.6",
         output: str | None = None,
         ckpt_path: str | None = None,
+        weights_only: bool | None = None,
     ) -> dict:
         """Chooses temperatures and thresholds on the validation split.
 
@@ -49,6 +50,7 @@ class KCMTrainer(L.Trainer):
                 as seldom as an accuracy within X of the large model's allows; fractions in [0, 1].
             output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run folder by default.
             ckpt_path: checkpoint; the run's best one by default.
+            weights_only: as of `Trainer.validate`.
 
         Returns:
             What was chosen and what is expected of it on unseen data.
@@ -59,7 +61,7 @@ class KCMTrainer(L.Trainer):
         model.compare, model.temperatures = True, Temperatures()
         recorder = Recorder()
         self.callbacks.append(recorder)
-        self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
+        self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
         columns = gather(recorder.outcomes, recorder.batches)
         teacher_logits = torch.cat(recorder.teacher).clamp_min(1e-30).log()
         labels = torch.cat([batch["target"].cpu() for batch in recorder.batches])

@@ -6,8 +6,10 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import get_loader, set_loader
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -27,6 +29,26 @@ class SaveFitConfig(SaveConfigCallback):
     def setup(self, trainer, pl_module, stage: str) -> None:
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+
+class OneLineParser(LightningArgumentParser):
+    """Says what is wrong in one line, without the page of usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise InputError(_one_line(message)) from ex
+
+
+def _one_line(message: str) -> str:
+    """The reasons out of jsonargparse's nested account of every alternative that it tried."""
+    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "- Expected a <class 'NoneType'>", "Problem with given")
+    lines = [line.strip() for line in message.splitlines()]
+    reasons = [line.removeprefix("- ") for line in lines if not line.removeprefix("- ").startswith(noise) and line not in noise]
+    keys = [line for line in reasons if line.startswith("Parser key")]
+    reasons = [line for line in reasons if line not in keys] or lines
+    where = " of ".join(key.split('"')[1] for key in reversed(keys))
+    return (f"{where}: " if where else "") + "; ".join(reasons)
 
 
 class KCMCLI(LightningCLI):
@@ -63,6 +85,14 @@ class KCMCLI(LightningCLI):
         config.run = None  # a saved configuration starts a run of its own
         if not config.trainer.fast_dev_run:
             _check_writable(self.folder)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # jsonargparse wraps what a constructor says
+            if isinstance(error, InputError):
+                raise
+            raise InputError(_one_line(str(error))) from error
 
     def _folder_of(self, ckpt_path: str) -> Path:
         if not Path(ckpt_path).is_file():
@@ -115,10 +145,25 @@ def _find_configs(args: list[str]) -> list[str]:
     found = list(args)
     for i, arg in enumerate(args):
         if arg in ("--config", "-c") and i + 1 < len(args):
-            found[i + 1] = str(find_config(args[i + 1]))
+            found[i + 1] = _readable_config(args[i + 1])
         elif arg.startswith("--config="):
-            found[i] = f"--config={find_config(arg.removeprefix('--config='))}"
+            found[i] = f"--config={_readable_config(arg.removeprefix('--config='))}"
     return found
+
+
+def _readable_config(name: str) -> str:
+    path = find_config(name)
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    return str(path)
+
+
+def _read_none_as_null() -> None:
+    """Lets `null` through to options inside a class: jsonargparse hands it on as the word None."""
+    load = get_loader("yaml")
+    set_loader("yaml", lambda text, **kwargs: None if text == "None" else load(text, **kwargs), (yaml.YAMLError,))
 
 
 def _keep_memory() -> None:
@@ -141,6 +186,7 @@ def _quiet() -> None:
         ".*in eval mode at the start.*",
         ".*smaller than the logging interval.*",
         ".*LeafSpec.* is deprecated.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
         ".*Checkpoint directory .* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message=message)
@@ -154,6 +200,7 @@ def main(args: list[str] | None = None) -> None:
     """
     _keep_memory()
     _quiet()
+    _read_none_as_null()
     try:
         words = _find_configs(sys.argv[1:] if args is None else args)
         sys.argv[1:] = words
@@ -163,6 +210,7 @@ def main(args: list[str] | None = None) -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_class=KCMTrainer,
+            parser_class=OneLineParser,
             trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
             save_config_callback=SaveFitConfig,
             save_config_kwargs={"overwrite": True},

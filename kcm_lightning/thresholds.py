@@ -91,7 +91,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
         return cross_entropy(logits / 2.0**log_temperature, target).item()
 
     bound = float(torch.log2(torch.tensor(20.0)))
-    return 2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x
+    return float(2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
 
 
 def choose_thresholds(answers: RecordedAnswers, target: Target, steps: int = 400) -> Thresholds:

@@ -11,11 +11,12 @@ import torch
 import yaml
 
 import kcm_lightning
+from kcm_lightning.cli import main
 
 ROOT = Path(__file__).parent.parent
 
 
-def kcm(folder: Path, *words: str, code: int = 0) -> str:
+def kcm(folder: Path, *words: str) -> str:
     """Runs `python -m kcm_lightning` in a folder; returns what it printed."""
     run = subprocess.run(
         [sys.executable, "-m", "kcm_lightning", *words],
@@ -25,7 +26,7 @@ def kcm(folder: Path, *words: str, code: int = 0) -> str:
         env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=False,
     )
-    assert run.returncode == code if code == 0 else run.returncode != 0, run.stdout + run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout + run.stderr
 
 
@@ -33,7 +34,7 @@ def kcm(folder: Path, *words: str, code: int = 0) -> str:
 def trained(tmp_path_factory, tiny_classifier) -> tuple[Path, list[str]]:
     """A folder with one short quickstart run, and the options it was made with."""
     folder = tmp_path_factory.mktemp("runs")
-    options = ["--model.judge_phase.epochs=2", "--model.student_phase.epochs=1"]
+    options = ["--model.judge_phase.epochs=2", "--model.student_phase.epochs=1", "--trainer.log_every_n_steps=1"]
     options += [f"--model.teacher.name={tiny_classifier(10)}", f"--model.cache={folder / 'cache'}"]
     kcm(folder, "fit", "--config", "quickstart.yaml", *options, "--model.thresholds.judge=0.3")
     return folder, options
@@ -148,28 +149,45 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
-def bad(folder: Path, *words: str) -> str:
-    """The one line that a command which must fail says last."""
-    printed = kcm(folder, *words, code=2)
-    assert "Traceback" not in printed, printed
-    return [line for line in printed.splitlines() if line.strip()][-1]
-
-
-def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier):
+def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, capsys):
+    """Before anything long starts: status 2, and nothing on the error stream but the line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
+    (tmp_path / "broken.yaml").write_text("model: [unclosed\ntrainer: {")
+    (tmp_path / "file").write_text("")
     quickstart = ["fit", "--config", "quickstart.yaml"]
     teacher = f"--model.teacher.name={tiny_classifier(10)}"
-    assert "outside [0, 1]" in bad(tmp_path, *quickstart, "--model.thresholds.judge=1.5")
-    assert "did you mean" in bad(tmp_path, "fit", "--config", "cifar_tl.yaml")
-    (tmp_path / "broken.yaml").write_text("model: [unclosed\ntrainer: {")
-    assert "broken.yaml" in bad(tmp_path, "fit", "--config", "broken.yaml")
-    assert "nonsense" in bad(tmp_path, *quickstart, "--model.nonsense=3")
-    assert "give its folder" in bad(tmp_path, *quickstart, "--model.teacher.name=nobody/nothing")
-    assert "the judge answers 9 classes, the data has 10" in bad(tmp_path, *quickstart, teacher, "--model.judge.num_classes=9")
-    assert "is missing" in bad(tmp_path, "fit", "--config", "cifar_lt_cpu.yaml", "--data.root", str(tmp_path))
-    assert "no checkpoint best.ckpt" in bad(tmp_path, "test", "--config", "quickstart.yaml", teacher)
-    (tmp_path / "file").write_text("")
-    assert "cannot be written" in bad(tmp_path, *quickstart, teacher, "--run", str(tmp_path / "file" / "run"))
-    assert "is not lm_rate=X" not in bad(tmp_path, "calibrate", "--config", "quickstart.yaml", "--target", "x")
+    cases = [
+        ("outside [0, 1]", [*quickstart, teacher, "--model.thresholds.judge=1.5"]),
+        ("did you mean cifar_lt", ["fit", "--config", "cifar_tl.yaml"]),
+        ("broken.yaml is no YAML", ["fit", "--config", "broken.yaml"]),
+        ("'nonsense' is not accepted", [*quickstart, "--model.nonsense=3"]),
+        ("--not_an_option", [*quickstart, "--not_an_option=3"]),
+        ("give its folder", [*quickstart, "--model.teacher.name=nobody/nothing"]),
+        ("the judge answers 9 classes, the data has 10", [*quickstart, teacher, "--model.judge.num_classes=9"]),
+        ("is missing", ["fit", "--config", "cifar_lt_cpu.yaml", "--data.root", str(tmp_path)]),
+        ("no checkpoint best.ckpt", ["test", "--config", "quickstart.yaml", teacher]),
+        ("cannot be written", [*quickstart, teacher, "--run", str(tmp_path / "file" / "run")]),
+        ("batch_size=0", [*quickstart, teacher, "--data.batch_size=0"]),
+    ]
+    for reason, words in cases:
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:") or "Traceback" in line]
+        assert stop.value.code == 2 and len(said) == 1 and reason in said[0], (words, said)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_bad_input_in_a_process_of_its_own(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "kcm_lightning", "fit", "--config", "cifar_tl.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert run.returncode == 2 and len(run.stderr.splitlines()) == 1 and run.stderr.startswith("error: there is no config")
 
 
 def test_print_config_and_help(tmp_path):

@@ -17,7 +17,7 @@ def test_shipped_configuration_runs(name, tmp_path, monkeypatch, tiny_cifar, tin
     text = (shipped_configs() / name).read_text()
     options = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.devices=1"]
     if "CIFAR100LT" in text:
-        options += [f"--data.root={tiny_cifar}", "--data.download=false", "--data.batch_size=8", "--data.eval_batch_size=16"]
+        options += [f"--data.root={tiny_cifar}", "--data.download=false", "--data.batch_size=8"]
         monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda path, md5=None: Path(path).is_file())
         monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file())
         monkeypatch.setattr("torchvision.datasets.CIFAR100.meta", {"filename": "meta", "key": "fine_label_names", "md5": None})
@@ -28,8 +28,11 @@ def test_shipped_configuration_runs(name, tmp_path, monkeypatch, tiny_cifar, tin
             options.append(f"--model.name={tiny_classifier(classes)}")
     else:
         options += ["--model.compile=false", f"--model.cache={tmp_path / 'cache'}"]
-        options.append(f"--model.teacher.name={tiny_clip if 'CLIP' in text else tiny_classifier(classes)}")
+        options.append(f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}")
+        options.append("--model.judge.width=8")
     main(["fit", "--config", name, *options])
+    if "KCMModule" in text:  # the second phase too
+        main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
 
 
 def test_names_are_looked_up_here_first_then_among_the_shipped(tmp_path, monkeypatch):
