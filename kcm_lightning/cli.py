@@ -106,6 +106,8 @@ class KCMCLI(LightningCLI):
             kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
         elif self.subcommand != "fit":
             kwargs["logger"] = False
+        if given["strategy"] == "ddp":  # judge and student take turns, so that one of them has no gradients
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs
         callbacks = list(given["callbacks"] or [])
@@ -124,6 +126,12 @@ class KCMCLI(LightningCLI):
             self._dump_config()
             callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        if self.subcommand == "fit" and self.trainer.logger is not None and not self.trainer.fast_dev_run:
+            self._dump_config()
+            shown = {key: self.config_dump[key] for key in ("seed_everything", "model", "data")}
+            self.trainer.logger.log_hyperparams(shown)
 
     def after_fit(self) -> None:
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:

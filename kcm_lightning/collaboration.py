@@ -47,7 +47,8 @@ def collaborate(
     thresholds: Thresholds,
     temperatures: Temperatures,
     second_gate: str = "student",
-    compare: bool = False,
+    ask_every_student: bool = False,
+    ask_every_teacher: bool = False,
 ) -> Outcome:
     """Answers a batch; the large model sees only the rows that need it.
 
@@ -59,7 +60,8 @@ def collaborate(
         temperatures: of each model.
         second_gate: "student", or "teacher" for Algorithm 2 as printed, which calls the large model for every row that
             the judge does not keep.
-        compare: also ask student and large model about the rows that do not need them; `called` does not count those.
+        ask_every_student: also ask the student about the rows that the judge keeps.
+        ask_every_teacher: also ask the large model about the rows that do not need it; `called` does not count those.
     """
     logits = judge(batch["small"]).float()
     judge_confidence, judge_prediction = probabilities(logits, temperatures.judge).max(-1)
@@ -67,7 +69,7 @@ def collaborate(
     onwards = ~keeps(judge_confidence, thresholds.judge)
 
     student_logits = torch.full_like(logits, float("nan"))
-    asked = every if compare else onwards
+    asked = every if ask_every_student else onwards
     if asked.any():
         rows = asked.nonzero().squeeze(1)
         student_logits[rows] = student(take(batch["small"], rows)).float()
@@ -83,8 +85,9 @@ def collaborate(
     else:
         routes = route(judge_confidence, student_confidence.nan_to_num(0), thresholds)
         called = routes == Route.TEACHER
-        prediction, confidence = ask(every if compare and not teacher.uses_hint else called)
-    alone = ask(every, with_hint=False) if compare and (teacher.uses_hint or second_gate == "teacher") else None
+        prediction, confidence = ask(every if ask_every_teacher and not teacher.uses_hint else called)
+    separately = teacher.uses_hint or second_gate == "teacher"
+    alone = ask(every, with_hint=False) if ask_every_teacher and separately else None
 
     by_route = routes.unsqueeze(0)
     predictions = torch.stack([judge_prediction, student_prediction, prediction])

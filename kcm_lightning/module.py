@@ -213,9 +213,25 @@ class KCMModule(L.LightningModule):
     # -------------------------------------------------------------- inference
 
     def outcome(self, batch: dict, compare: bool) -> Outcome:
-        """Algorithm 2 on a batch, with this module's models and gates."""
+        """Algorithm 2 on a batch, with this module's models and gates.
+
+        Args:
+            batch: as a data module's `view` returns it.
+            compare: also ask student and large model about the samples that do not need them.
+        """
+        return self._collaborate(batch, compare, compare)
+
+    def _collaborate(self, batch: dict, ask_every_student: bool, ask_every_teacher: bool) -> Outcome:
         return collaborate(
-            batch, self.judge, self.student, self.teacher, self.thresholds, self.temperatures, self.second_gate, compare
+            batch,
+            self.judge,
+            self.student,
+            self.teacher,
+            self.thresholds,
+            self.temperatures,
+            self.second_gate,
+            ask_every_student,
+            ask_every_teacher,
         )
 
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
@@ -223,7 +239,8 @@ class KCMModule(L.LightningModule):
             model, who = (self.student, "student") if self.student_started else (self.judge, "judge")
             self.accuracy[who].update(model(batch["small"]).argmax(-1), batch["target"])
             return None
-        outcome = self.outcome(batch, compare=self.compare)
+        fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone
+        outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting)
         self._count(outcome, batch["target"])
         return outcome
 

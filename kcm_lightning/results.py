@@ -20,7 +20,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from kcm_lightning.collaboration import Outcome
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Route
-from kcm_lightning.metrics import oracle_accuracy, random_accuracy
+from kcm_lightning.metrics import oracle_accuracy, random_accuracy, routing_curve
 
 SMALL = ("judge", "student")
 
@@ -142,8 +142,33 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
+def write_curve(path: Path, columns: dict[str, Tensor], summary: dict[str, Any]) -> None:
+    """Draws accuracy against LM rate: of the student's confidence, a random router, the oracle, and KCM as it ran.
+
+    Args:
+        path: PNG file.
+        columns: as `gather` returns them, with every model asked about every sample.
+        summary: as `summarise` returns it.
+    """
+    from matplotlib.figure import Figure
+
+    student, teacher = (columns[f"{who}_prediction"] == columns["target"] for who in ("student", "teacher"))
+    rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(rates, 100 * accuracy, label="student's confidence")
+    for name, router, style in (("random", random_accuracy, "--"), ("oracle", oracle_accuracy, ":")):
+        axes.plot(rates, [100 * router(rate, student, teacher) for rate in rates.tolist()], style, label=f"{name} router")
+    axes.plot(summary["lm_rate"]["called"], 100 * summary["accuracy"]["kcm"]["overall"], "ko", label="KCM")
+    axes.set(xlabel="LM rate", ylabel="accuracy, %")
+    axes.legend()
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    figure.savefig(partial, dpi=120)
+    os.replace(partial, path)
+
+
 class ResultsWriter(L.Callback):
-    """Leaves `data.json` before any training, and after `test` `results.json`, `results.md` and `predictions.jsonl`.
+    """Leaves `data.json` before any training, and after `test` `results.json`, `results.md`, `predictions.jsonl`, `curve.png`.
 
     Args:
         folder: the run folder.
@@ -200,6 +225,8 @@ class ResultsWriter(L.Callback):
         write_json(self.folder / "results.json", result)
         write_text(self.folder / "results.md", markdown_table(head, rows))
         write_text(self.folder / "predictions.jsonl", _lines(columns, data.class_names))
+        if "oracle" in summary["accuracy"]:
+            write_curve(self.folder / "curve.png", columns, summary)
         Console().print(
             f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}", soft_wrap=True
         )

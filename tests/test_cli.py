@@ -59,6 +59,7 @@ def test_tensorboard_has_what_is_promised_and_no_more(trained):
     assert {"train/judge_loss", "train/equation_4", "train/equation_5", "partition/x1", "partition/x2", "partition/x3"} <= scalars
     assert {"val/lm_rate_called", "val/kcm_head", "val/kcm_tail", "val/student_overall", "val/judge_overall"} <= scalars
     assert events.Tags()["images"] == ["confidence"]
+    assert any("hparams" in tag for tag in events.summary_metadata) or "_hparams_/experiment" in events.summary_metadata
     assert len(scalars) <= 30
 
 
@@ -77,6 +78,7 @@ def test_test_writes_figures_that_follow_from_its_samples(trained):
         assert (s["judge_confidence"] >= 0.3) == (s["route"] == "judge")
     assert results["config"]["data"]["class_path"].endswith("DigitsLT") and results["data"]["splits"]["test"]["samples"] == 600
     assert "| head |" in (run / "results.md").read_text()
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
@@ -176,6 +178,16 @@ def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, cap
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:") or "Traceback" in line]
         assert stop.value.code == 2 and len(said) == 1 and reason in said[0], (words, said)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_nan_loss_is_one_clear_line_too(tmp_path, tiny_classifier, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
+    teacher = f"--model.teacher.name={tiny_classifier(10)}"
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "quickstart.yaml", teacher, "--model.judge_phase.lr=1e30"])
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "at step" in said and "resume with --ckpt_path last" in said
 
 
 def test_bad_input_in_a_process_of_its_own(tmp_path):
