@@ -25,7 +25,8 @@ lint: install
 	$(VENV)/bin/ruff format --check .
 
 bench: install
-	$(PYTHON) benchmarks/kan_layer.py
+	$(PYTHON) -m benchmarks.kan_layer
+	$(PYTHON) -m benchmarks.augmentation
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -6,14 +6,13 @@ reported are ratios of medians. Run with `make bench`.
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.timing import medians
 from kcm_lightning.kan import KANConv2d
 
 
@@ -34,20 +33,6 @@ def step(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return run
-
-
-def medians(variants: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of each variant, interleaved so that a disturbance meets all of them."""
-    for run in variants.values():
-        for _ in range(5):
-            run()
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(repeats):
-        for name, run in variants.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
 
 
 def kept_bytes(layer: nn.Module, x: Tensor) -> int:

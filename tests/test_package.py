@@ -71,6 +71,7 @@ def test_help_costs_little_more_than_an_empty_lightning_cli():
 
 
 def test_heavy_imports_wait_until_they_are_needed():
-    code = "import sys, kcm_lightning.cli; print([m for m in ('transformers', 'torchvision', 'sklearn', 'pandas') if m in sys.modules])"
+    heavy = ("transformers", "torchvision", "sklearn", "pandas")
+    code = f"import sys, kcm_lightning.cli; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
