@@ -1,15 +1,10 @@
 """The command line: `python -m kcm_lightning fit|validate|test|predict|calibrate --config ...`."""
 
-import ctypes
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
-from jsonargparse import get_loader, set_loader
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -19,8 +14,10 @@ from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.callbacks import ConfidenceHistogram
 from kcm_lightning.errors import InputError
 from kcm_lightning.module import KCMModule
+from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
+from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.results import ResultsWriter
-from kcm_lightning.run_folder import RunFolder, find_config
+from kcm_lightning.run_folder import RunFolder
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -29,26 +26,6 @@ class SaveFitConfig(SaveConfigCallback):
     def setup(self, trainer, pl_module, stage: str) -> None:
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
-
-
-class OneLineParser(LightningArgumentParser):
-    """Says what is wrong in one line, without the page of usage before it."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            super().error(message, ex)
-        raise InputError(_one_line(message)) from ex
-
-
-def _one_line(message: str) -> str:
-    """The reasons out of jsonargparse's nested account of every alternative that it tried."""
-    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "- Expected a <class 'NoneType'>", "Problem with given")
-    lines = [line.strip() for line in message.splitlines()]
-    reasons = [line.removeprefix("- ") for line in lines if not line.removeprefix("- ").startswith(noise) and line not in noise]
-    keys = [line for line in reasons if line.startswith("Parser key")]
-    reasons = [line for line in reasons if line not in keys] or lines
-    where = " of ".join(key.split('"')[1] for key in reversed(keys))
-    return (f"{where}: " if where else "") + "; ".join(reasons)
 
 
 class KCMCLI(LightningCLI):
@@ -92,7 +69,7 @@ class KCMCLI(LightningCLI):
         except ValueError as error:  # jsonargparse wraps what a constructor says
             if isinstance(error, InputError):
                 raise
-            raise InputError(_one_line(str(error))) from error
+            raise InputError(one_line(str(error))) from error
 
     def _folder_of(self, ckpt_path: str) -> Path:
         if not Path(ckpt_path).is_file():
@@ -148,69 +125,17 @@ def _check_writable(folder: Path) -> None:
         raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error
 
 
-def _find_configs(args: list[str]) -> list[str]:
-    """The arguments with every configuration named by its path."""
-    found = list(args)
-    for i, arg in enumerate(args):
-        if arg in ("--config", "-c") and i + 1 < len(args):
-            found[i + 1] = _readable_config(args[i + 1])
-        elif arg.startswith("--config="):
-            found[i] = f"--config={_readable_config(arg.removeprefix('--config='))}"
-    return found
-
-
-def _readable_config(name: str) -> str:
-    path = find_config(name)
-    try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    return str(path)
-
-
-def _read_none_as_null() -> None:
-    """Lets `null` through to options inside a class: jsonargparse hands it on as the word None."""
-    load = get_loader("yaml")
-    set_loader("yaml", lambda text, **kwargs: None if text == "None" else load(text, **kwargs), (yaml.YAMLError,))
-
-
-def _keep_memory() -> None:
-    """Tells glibc not to hand freed memory back: a CPU training step otherwise spends a third of its time on page faults."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, top_pad, mmap_max = -1, -2, -4
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(top_pad, 256 * 2**20)
-        libc.mallopt(mmap_max, 0)
-    except OSError:
-        pass  # another C library
-
-
-def _quiet() -> None:
-    """Silences Lightning's advertisements and warnings about what is meant to be."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*in eval mode at the start.*",
-        ".*smaller than the logging interval.*",
-        ".*LeafSpec.* is deprecated.*",
-        ".*callbacks used to create the checkpoint need to be provided.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
 def main(args: list[str] | None = None) -> None:
     """Runs a command.
 
     Args:
         args: the words after the program's name; those of the process by default.
     """
-    _keep_memory()
-    _quiet()
-    _read_none_as_null()
+    keep_memory()
+    quiet()
+    read_none_as_null()
     try:
-        words = _find_configs(sys.argv[1:] if args is None else args)
+        words = find_configs(sys.argv[1:] if args is None else args)
         sys.argv[1:] = words
         KCMCLI(
             LightningModule,

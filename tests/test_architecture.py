@@ -15,6 +15,7 @@ FLOORS = [
     {"collaboration"},
     {"module", "finetune", "results", "callbacks"},
     {"calibrate", "run"},
+    {"parsing", "process"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -54,10 +55,10 @@ def test_imports_go_down(path):
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_roof_knows_the_command_line(path):
     text = path.read_text()
-    if path.name not in ("cli.py", "__main__.py"):
+    if path.name not in ("cli.py", "parsing.py", "__main__.py"):
         assert "LightningCLI" not in text and "argparse.ArgumentParser(" not in text.replace("jsonargparse", "")
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 330
+    assert len(path.read_text().splitlines()) <= 300
