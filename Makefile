@@ -12,10 +12,12 @@ $(VENV)/.installed: pyproject.toml requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-quickstart: install
-	$(PYTHON) -m kcm_lightning fit --config quickstart_large.yaml
+quickstart: install runs/quickstart_large_model
 	$(PYTHON) -m kcm_lightning fit --config quickstart.yaml
 	$(PYTHON) -m kcm_lightning test --config quickstart.yaml
+
+runs/quickstart_large_model: | install
+	$(PYTHON) -m kcm_lightning fit --config quickstart_large.yaml
 
 test: install
 	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest

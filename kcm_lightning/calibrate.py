@@ -4,13 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
-import torch
 import yaml
 from rich.console import Console
 
 from kcm_lightning.collaboration import Outcome
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds, probabilities
+from kcm_lightning.module import KCMModule
 from kcm_lightning.results import gather, write_json, write_text
 from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
 
@@ -21,12 +21,12 @@ class Recorder(L.Callback):
     def __init__(self):
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
-        self.teacher: list[torch.Tensor] = []
 
     def on_validation_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
         self.outcomes.append(outputs)
-        self.batches.append({name: batch[name] for name in ("target", "index")})
-        self.teacher.append(module.teacher.distribution(batch["large"], None, batch["index"])[:, 0].cpu())
+        hint = probabilities(outputs.student_logits) if module.teacher.uses_hint else None
+        teacher = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
+        self.batches.append({"target": batch["target"], "index": batch["index"], "teacher_probabilities": teacher})
 
 
 class KCMTrainer(L.Trainer):
@@ -56,6 +56,8 @@ class KCMTrainer(L.Trainer):
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
+        if not isinstance(model, KCMModule):
+            raise InputError("calibrate needs a KCMModule: this configuration trains a large model alone")
         if model.second_gate != "student":
             raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
         model.compare, model.temperatures = True, Temperatures()
@@ -63,12 +65,10 @@ class KCMTrainer(L.Trainer):
         self.callbacks.append(recorder)
         self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
         columns = gather(recorder.outcomes, recorder.batches)
-        teacher_logits = torch.cat(recorder.teacher).clamp_min(1e-30).log()
-        labels = torch.cat([batch["target"].cpu() for batch in recorder.batches])
         temperatures = Temperatures(
             fit_temperature(columns["judge_logits"], columns["target"]),
             fit_temperature(columns["student_logits"], columns["target"]),
-            fit_temperature(teacher_logits, labels),
+            fit_temperature(columns["teacher_probabilities"].clamp_min(1e-30).log(), columns["target"]),
         )
         answers = RecordedAnswers(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
@@ -103,5 +103,7 @@ def _say(report: dict, path: Path) -> None:
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         console.print(f"expected {name.replace('_', ' ')}: {mean:.2f} % (95 % interval {low:.2f} to {high:.2f})")
+    if report["thresholds"]["judge"] is None:
+        console.print(f"no threshold meets {report['target']} on these samples: the large model answers all of them")
     gates = ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None)
     console.print(f"thresholds: {gates}\nuse them with a second --config {path}", soft_wrap=True)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -22,6 +23,11 @@ from kcm_lightning.run_folder import RunFolder
 
 class SaveFitConfig(SaveConfigCallback):
     """Saves the resolved configuration with a run when it is trained, not when it is tested."""
+
+    def __init__(self, parser, config, **kwargs):
+        config = config.clone()
+        config.ckpt_path = config.run = None  # a saved configuration starts a run of its own
+        super().__init__(parser, config, **kwargs)
 
     def setup(self, trainer, pl_module, stage: str) -> None:
         if stage == "fit":
@@ -45,21 +51,16 @@ class KCMCLI(LightningCLI):
         config = self.config[self.subcommand]
         files = [Path(str(path)) for path in config.get("config") or []]
         folder = RunFolder(files[0] if files else None, config.run)
-        if self.subcommand == "fit":
-            resumed = config.ckpt_path is not None
-            self.folder = folder.existing("last.ckpt") if config.ckpt_path == "last" else None
-            if resumed and self.folder is None:
-                self.folder = self._folder_of(config.ckpt_path)
-            self.folder = self.folder or folder.fresh()
-        elif config.ckpt_path in (None, "best", "last"):
-            self.folder = folder.existing(f"{config.ckpt_path or 'best'}.ckpt")
+        wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
+        if wanted is None:
+            self.folder = self._fresh(folder)
+        elif wanted in ("best", "last"):
+            self.folder = folder.existing(f"{wanted}.ckpt", newest_only=self.subcommand == "fit")
+            config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
         else:
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
-        if config.ckpt_path in ("best", "last") or (config.ckpt_path is None and self.subcommand != "fit"):
-            config.ckpt_path = str(self.folder / "checkpoints" / f"{config.ckpt_path or 'best'}.ckpt")
         if self.subcommand == "test":
             config.verbose = False  # our own table says it all
-        config.run = None  # a saved configuration starts a run of its own
         if not config.trainer.fast_dev_run:
             _check_writable(self.folder)
 
@@ -72,9 +73,20 @@ class KCMCLI(LightningCLI):
             raise InputError(one_line(str(error))) from error
 
     def _folder_of(self, ckpt_path: str) -> Path:
-        if not Path(ckpt_path).is_file():
+        path = Path(ckpt_path).resolve()
+        if not path.is_file():
             raise InputError(f"--ckpt_path: there is no file {ckpt_path!r}")
-        return Path(ckpt_path).resolve().parent.parent
+        if path.parent.name != "checkpoints":
+            raise InputError(f"--ckpt_path: {ckpt_path!r} lies in no run folder: name the folder for results with --run")
+        return path.parent.parent
+
+    def _fresh(self, folder: RunFolder) -> Path:
+        """A new run's folder; the processes that a strategy starts take that of the first."""
+        if os.environ.get("LOCAL_RANK", "0") != "0" and "KCM_RUN_FOLDER" in os.environ:
+            return Path(os.environ["KCM_RUN_FOLDER"])
+        path = folder.fresh()
+        os.environ["KCM_RUN_FOLDER"] = str(path)
+        return path
 
     def instantiate_trainer(self, **kwargs: Any) -> KCMTrainer:
         given = self._get(self.config_init, "trainer")
@@ -83,7 +95,10 @@ class KCMCLI(LightningCLI):
             kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
         elif self.subcommand != "fit":
             kwargs["logger"] = False
-        if given["strategy"] == "ddp":  # judge and student take turns, so that one of them has no gradients
+        several = given["devices"] not in (1, "1", "auto") or torch.cuda.device_count() > 1
+        if given["strategy"] == "ddp" or (
+            given["strategy"] == "auto" and several
+        ):  # judge and student take turns, so that one of them has no gradients
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs

@@ -20,8 +20,8 @@ class Outcome:
         called: whether the collaboration called the large model, shape `(B,)`.
         judge_prediction, judge_confidence: of the judge, shape `(B,)`.
         student_prediction, student_confidence: of the student, shape `(B,)`.
-        teacher_prediction, teacher_confidence: of the large model without a hint, where it was compared, else
-            as it was called, shape `(B,)`.
+        teacher_prediction, teacher_confidence: of the large model as the collaboration asks it, shape `(B,)`.
+        alone_prediction, alone_confidence: of the large model without a hint, shape `(B,)`.
         judge_logits, student_logits: shape `(B, V)`.
     """
 
@@ -35,6 +35,8 @@ class Outcome:
     student_confidence: Tensor
     teacher_prediction: Tensor
     teacher_confidence: Tensor
+    alone_prediction: Tensor
+    alone_confidence: Tensor
     judge_logits: Tensor
     student_logits: Tensor
 
@@ -61,7 +63,8 @@ def collaborate(
         second_gate: "student", or "teacher" for Algorithm 2 as printed, which calls the large model for every row that
             the judge does not keep.
         ask_every_student: also ask the student about the rows that the judge keeps.
-        ask_every_teacher: also ask the large model about the rows that do not need it; `called` does not count those.
+        ask_every_teacher: also ask the large model about the rows that do not need it, with and without a hint;
+            `called` does not count those.
     """
     logits = judge(batch["small"]).float()
     judge_confidence, judge_prediction = probabilities(logits, temperatures.judge).max(-1)
@@ -80,19 +83,17 @@ def collaborate(
     ask = _Asker(batch, teacher, hint, temperatures.teacher)
     if second_gate == "teacher":
         called = onwards
-        prediction, confidence = ask(called)
+        prediction, confidence = ask(every if ask_every_teacher else called)
         routes = route(judge_confidence, confidence.nan_to_num(0), thresholds, "teacher")
     else:
         routes = route(judge_confidence, student_confidence.nan_to_num(0), thresholds)
         called = routes == Route.TEACHER
-        prediction, confidence = ask(every if ask_every_teacher and not teacher.uses_hint else called)
-    separately = teacher.uses_hint or second_gate == "teacher"
-    alone = ask(every, with_hint=False) if ask_every_teacher and separately else None
+        prediction, confidence = ask(every if ask_every_teacher else called)
+    alone = ask(every, with_hint=False) if ask_every_teacher and teacher.uses_hint else (prediction, confidence)
 
     by_route = routes.unsqueeze(0)
     predictions = torch.stack([judge_prediction, student_prediction, prediction])
     confidences = torch.stack([judge_confidence, student_confidence, confidence])
-    teacher_prediction, teacher_confidence = alone or (prediction, confidence)
     return Outcome(
         predictions.gather(0, by_route).squeeze(0),
         confidences.gather(0, by_route).squeeze(0),
@@ -102,8 +103,9 @@ def collaborate(
         judge_confidence,
         student_prediction,
         student_confidence,
-        teacher_prediction,
-        teacher_confidence,
+        prediction,
+        confidence,
+        *alone,
         logits,
         student_logits,
     )

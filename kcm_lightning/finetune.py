@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.hugging_face import from_pretrained
-from kcm_lightning.optimisers import Phase
+from kcm_lightning.optimisers import Phase, check_finite
 
 
 class FineTune(L.LightningModule):
@@ -58,13 +58,15 @@ class FineTune(L.LightningModule):
             return
         from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
 
+        if stage == "fit" and self.output.exists() and self.trainer.ckpt_path is None and not self.trainer.fast_dev_run:
+            raise InputError(f"--model.output: {self.output} exists already; give another name, or move it away")
         data = self.trainer.datamodule
         labels = dict(enumerate(data.class_names))
         label_ids = {label: i for i, label in labels.items()}
         if self.architecture is not None:
             config = AutoConfig.for_model(**self.architecture, id2label=labels, label2id=label_ids)
             self.model = AutoModelForImageClassification.from_config(config)
-            self.processor = ViTImageProcessor(image_mean=list(data.mean), image_std=list(data.std))
+            mean, std = list(data.mean), list(data.std)
         else:
             self.model = from_pretrained(
                 AutoModelForImageClassification,
@@ -74,9 +76,12 @@ class FineTune(L.LightningModule):
                 label2id=label_ids,
                 ignore_mismatched_sizes=True,
             )
-            self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.name")
-        if self.image_size is not None:
-            self.processor.size = {"height": self.image_size, "width": self.image_size}
+            own = from_pretrained(AutoImageProcessor, self.name, "--model.name")
+            mean, std = own.image_mean, own.image_std
+            self.processor = own
+        if self.image_size is not None:  # plain resizing: other processors crop, or name their sizes otherwise
+            size = {"height": self.image_size, "width": self.image_size}
+            self.processor = ViTImageProcessor(size=size, image_mean=mean, image_std=std)
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
 
     def configure_optimizers(self):
@@ -101,6 +106,7 @@ class FineTune(L.LightningModule):
         pixels = self.processor(images=augmented, do_rescale=False, return_tensors="pt")["pixel_values"]
         logits = self.model(pixels).logits.float()
         loss = F.cross_entropy(logits, batch["target"], label_smoothing=self.label_smoothing)
+        check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         self.log("train/loss", loss)
         return loss
 
@@ -109,6 +115,8 @@ class FineTune(L.LightningModule):
         self.accuracy.update(self.model(pixels).logits.argmax(-1), batch["target"])
 
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            check_finite(self.parameters(), "the weights are", self.global_step, self.current_epoch)
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
         self.log_dict({"val/accuracy": accuracy, "selection": accuracy})
@@ -131,5 +139,8 @@ class FineTune(L.LightningModule):
         partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
         self.model.save_pretrained(partial)
         self.processor.save_pretrained(partial)
-        shutil.rmtree(self.output, ignore_errors=True)
+        earlier = partial.with_name(f"{partial.name}.earlier")
+        if self.output.exists():
+            os.replace(self.output, earlier)
         os.replace(partial, self.output)
+        shutil.rmtree(earlier, ignore_errors=True)

@@ -20,7 +20,7 @@ from kcm_lightning.gating import Part, Temperatures, Thresholds, partition, prob
 from kcm_lightning.large import Cached, LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
-from kcm_lightning.optimisers import Phase, two_phase_adamw
+from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
 
 
 class KCMModule(L.LightningModule):
@@ -125,6 +125,15 @@ class KCMModule(L.LightningModule):
     def configure_optimizers(self):
         return two_phase_adamw(self.judge, self.student, self.judge_phase, self.student_phase)
 
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise InputError(
+                "the checkpoint is of a judge with other options: give the configuration it was made with, "
+                "--config RUN/config.yaml"
+            ) from error
+
     # --------------------------------------------------------------- training
 
     def on_train_epoch_start(self) -> None:
@@ -165,11 +174,7 @@ class KCMModule(L.LightningModule):
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}): lower the learning "
-                "rate or clip gradients; the last finished epoch's checkpoint is kept, resume with --ckpt_path last"
-            )
+        check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         return loss
 
     def _mix(self, images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
@@ -247,11 +252,13 @@ class KCMModule(L.LightningModule):
     def _count(self, outcome: Outcome, target: Tensor) -> None:
         self.accuracy["judge"].update(outcome.judge_prediction, target)
         self.accuracy["kcm"].update(outcome.prediction, target)
-        asked = outcome.student_prediction >= 0
-        self.accuracy["student"].update(outcome.student_prediction[asked], target[asked])
+        if (outcome.student_prediction >= 0).all():  # else it was only asked about the hard ones
+            self.accuracy["student"].update(outcome.student_prediction, target)
         self.lm_rate.update(outcome.called, outcome.route == 2)
 
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            check_finite(self.parameters(), "the weights are", self.global_step, self.current_epoch)
         self._log_metrics("val")
 
     def _log_metrics(self, split: str) -> None:

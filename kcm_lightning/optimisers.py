@@ -1,9 +1,11 @@
 """One optimiser for both phases, and a schedule that is a function of progress alone."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from kcm_lightning.errors import InputError
@@ -37,6 +39,24 @@ class Phase:
         if progress < self.warmup:
             return self.lr * (0.04 + 0.96 * progress / self.warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+
+def check_finite(values: Iterable[Tensor], what: str, step: int, epoch: int) -> None:
+    """Stops a training that has diverged, before a checkpoint of it is written.
+
+    Args:
+        values: the loss, or the weights.
+        what: their name.
+        step: optimiser steps so far.
+        epoch: the current epoch, from 0.
+
+    Raises:
+        InputError: a value is infinite or NaN.
+    """
+    if all(torch.isfinite(value).all() for value in values):
+        return
+    kept = "the last finished epoch's checkpoint is kept, resume with --ckpt_path last" if epoch else "nothing is lost yet"
+    raise InputError(f"{what} not finite at step {step} (epoch {epoch}): lower the learning rate or clip gradients; {kept}")
 
 
 def two_phase_adamw(judge: nn.Module, student: nn.Module, judge_phase: Phase, student_phase: Phase) -> AdamW:

@@ -42,13 +42,13 @@ def gather(outcomes: list[Outcome], batches: list[dict]) -> dict[str, Tensor]:
 
     Args:
         outcomes: of each batch.
-        batches: the batches themselves, for target and index.
+        batches: what goes with them: target, index, and any other column.
 
     Returns:
         One tensor a field of `Outcome`, and `target` and `index`, each with N rows, on the CPU.
     """
     columns = {name: torch.cat([getattr(o, name).cpu() for o in outcomes]) for name in Outcome.__dataclass_fields__}
-    columns |= {name: torch.cat([b[name].cpu() for b in batches]) for name in ("target", "index") if name in batches[0]}
+    columns |= {name: torch.cat([b[name].cpu() for b in batches]) for name in batches[0]}
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts: list = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, columns)
@@ -84,9 +84,10 @@ def summarise(columns: dict[str, Tensor], regions: Tensor, names: tuple[str, ...
         "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
         "accuracy": {"kcm": by_region(columns["prediction"] == target)},
     }
-    right = {who: columns[f"{who}_prediction"] == target for who in (*SMALL, "teacher")}
+    asked = {"judge": "judge", "student": "student", "teacher": "alone"}
+    right = {who: columns[f"{column}_prediction"] == target for who, column in asked.items()}
     result["accuracy"]["judge"] = by_region(right["judge"])
-    compared = all((columns[f"{who}_prediction"] >= 0).all() for who in right)
+    compared = all((columns[f"{column}_prediction"] >= 0).all() for column in asked.values())
     if not compared:
         return result
     rate = result["lm_rate"]["called"]
@@ -152,7 +153,7 @@ def write_curve(path: Path, columns: dict[str, Tensor], summary: dict[str, Any])
     """
     from matplotlib.figure import Figure
 
-    student, teacher = (columns[f"{who}_prediction"] == columns["target"] for who in ("student", "teacher"))
+    student, teacher = (columns[f"{who}_prediction"] == columns["target"] for who in ("student", "alone"))
     rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -181,7 +182,7 @@ class ResultsWriter(L.Callback):
         self.batches: list[dict] = []
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 data = trainer.datamodule

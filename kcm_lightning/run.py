@@ -9,6 +9,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
@@ -39,10 +40,18 @@ class Run:
         module: the trained KCMModule.
         data: its data module; its data are not read.
         class_names: in the order of the labels.
+        precision: of the Trainer that made the run, so that confidences are what the gates were calibrated on.
     """
 
-    def __init__(self, module: LightningModule, data: LightningDataModule, class_names: list[str]):
+    def __init__(self, module: LightningModule, data: LightningDataModule, class_names: list[str], precision: str):
         self.module, self.data, self.class_names = module.eval(), data, class_names
+        self.precision = precision
+
+    def autocast(self) -> torch.autocast:
+        """The mixed precision of the run on this device; on a CPU bf16 stands for fp16, as in the Trainer."""
+        device = self.module.device.type
+        half = torch.float16 if self.precision.startswith("16") and device != "cpu" else torch.bfloat16
+        return torch.autocast(device, half, enabled="mixed" in self.precision)
 
     @torch.no_grad()
     def answer(self, inputs: Any) -> Answers:
@@ -51,7 +60,9 @@ class Run:
         Args:
             inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width.
         """
-        outcome = self.module.outcome(self.data.batch_of(inputs), compare=False)
+        batch = self.data.batch_of(move_data_to_device(inputs, self.module.device))
+        with self.autocast():
+            outcome = self.module.outcome(batch, compare=False)
         return Answers(
             outcome.prediction,
             [self.class_names[i] for i in outcome.prediction.tolist()],
@@ -76,7 +87,9 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
     for needed in (folder / "config.yaml", folder / "data.json", checkpoint):
         if not needed.is_file():
             raise InputError(f"{folder} holds no run: {needed} is missing")
-    parser = ArgumentParser()
+    if calibrated is not None and not Path(calibrated).is_file():
+        raise InputError(f"there is no file {str(calibrated)!r}")
+    parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model")
     parser.add_subclass_arguments(LightningDataModule, "data")
     saved = yaml.safe_load((folder / "config.yaml").read_text())
@@ -89,4 +102,4 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
     module.load_state_dict(state)
     class_names = json.loads((folder / "data.json").read_text())["class_names"]
     module.to(device).teacher.load(class_names, torch.device(device))
-    return Run(module, built.data, class_names)
+    return Run(module, built.data, class_names, str(saved["trainer"]["precision"] or "32-true"))

@@ -57,20 +57,21 @@ class RunFolder:
             return self.path
         return self.family / str(max(self._numbers(), default=-1) + 1)
 
-    def existing(self, checkpoint: str) -> Path:
+    def existing(self, checkpoint: str, newest_only: bool = False) -> Path:
         """The folder of the run that has a checkpoint, the newest one unless it was named.
 
         Args:
             checkpoint: file name of the checkpoint.
+            newest_only: whether only the newest run counts, with a checkpoint or without.
 
         Raises:
             InputError: there is no such run.
         """
         candidates = [self.path] if self.path else [self.family / str(n) for n in sorted(self._numbers(), reverse=True)]
-        for path in candidates:
+        for path in candidates[:1] if newest_only else candidates:
             if (path / "checkpoints" / checkpoint).is_file():
                 return path
-        where = self.path or self.family
+        where = candidates[0] if newest_only and candidates else self.path or self.family
         raise InputError(f"there is no checkpoint {checkpoint} in {where}: run `fit` first, or name one with --ckpt_path")
 
     def _numbers(self) -> list[int]:

@@ -182,7 +182,7 @@ def test_nan_loss_stops_names_the_step_and_keeps_the_last_good_checkpoint(make, 
                     module.judge.classifier.bias.fill_(float("nan"))
 
     data = DigitsLT()
-    with pytest.raises(InputError, match=r"loss is nan at step \d+ \(epoch 1\).*resume"):
+    with pytest.raises(InputError, match=r"the loss is not finite at step \d+ \(epoch 1\).*resume"):
         fit(make(), tmp_path, data=data, callbacks=[Break()])
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["epoch"] == 0 and all(torch.isfinite(v.float()).all() for v in saved["state_dict"].values())

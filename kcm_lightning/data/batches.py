@@ -27,7 +27,7 @@ class BatchOrder(Sampler[Tensor]):
 
     Shuffled, the order is a function of seed and epoch alone, so that a resumed run sees what an uninterrupted
     one sees; every process gets equally many batches, at the price of the last samples of an epoch. Unshuffled,
-    every sample comes exactly once, and processes may differ in length by one sample.
+    every sample comes exactly once; processes have equally many batches, of which some may be a sample shorter.
 
     Args:
         positions: what to draw from, shape `(N,)`.
@@ -58,7 +58,8 @@ class BatchOrder(Sampler[Tensor]):
     def __len__(self) -> int:
         if self.shuffle:
             return max(1, len(self.positions) // (self.batch_size * self.processes))
-        return -(-len(self.positions[self.rank :: self.processes]) // self.batch_size)
+        longest = -(-len(self.positions) // self.processes)
+        return -(-longest // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         positions = self.positions
@@ -70,7 +71,9 @@ class BatchOrder(Sampler[Tensor]):
                 positions = positions[self.weights.multinomial(len(positions), replacement=True, generator=generator)]
             # a data set smaller than one batch still gives one
             positions = positions[: len(self) * self.batch_size * self.processes]
-        yield from positions[self.rank :: self.processes].split(self.batch_size)
+            yield from positions[self.rank :: self.processes].split(self.batch_size)
+        else:
+            yield from positions[self.rank :: self.processes].tensor_split(len(self))
 
 
 def batch_loader(dataset: ImageBatches, order: BatchOrder) -> DataLoader:

@@ -21,7 +21,8 @@ class CIFAR100LT(LongTailedImages):
         profile: class counts: `if100`, `if50`, `if10` (as LDAM-DRW), `tlc` (11,222 images) or `balanced`.
         download: fetch the official files into `root` when they are not there.
         test_images: "data_shunt", 8,000 test images to report on and 2,000 held out (generator seed 0); or "all", all
-            10,000 to report on and 2,000 held out from training images that the profile leaves unused.
+            10,000 to report on and 2,000 held out from training images that the profile leaves unused. A large model that
+            was trained on the balanced training set has seen those: thresholds chosen on them trust it too much.
         subset_seed: of the choice of training images.
         distill_balance, batch_size, eval_batch_size, crop, flip, cutout, rand_augment: as of `LongTailedImages`.
         distill_split: "train"; "pool", the first half of the held-out images, labels unused; or "both". With a pool,

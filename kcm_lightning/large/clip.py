@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kcm_lightning.errors import InputError
 from kcm_lightning.large.base import LargeModel
 from kcm_lightning.large.hugging_face import fingerprint, freeze, from_pretrained
 from kcm_lightning.prompts import PLAIN, fill, prune, to_bins
@@ -31,7 +32,8 @@ class CLIP(LargeModel):
         templates: "single", or "published" (the 18 of CLIP's authors, features averaged), or a list of templates
             with `{label}`.
         probability_bins: how many probabilities a prompt can state, for instance 11; null leaves prompts plain.
-        pruned_classes: classes whose probability is struck from the prompts, as Data Shunt does for the head.
+        pruned_classes: classes whose prompts stay plain, as the head's in Data Shunt; the others' probabilities are
+            renormalised.
         precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
     """
 
@@ -43,7 +45,11 @@ class CLIP(LargeModel):
         pruned_classes: list[int] | None = None,
         precision: str = "auto",
     ):
+        if probability_bins is not None and probability_bins < 2:
+            raise InputError(f"--model.teacher.probability_bins={probability_bins} must be at least 2, or null")
         templates = {"single": [PLAIN], "published": list(PUBLISHED)}.get(str(templates), templates)
+        if any("{label}" not in template for template in templates):
+            raise InputError("--model.teacher.templates: each template must contain {label}")
         self.name, self.precision, self.templates = name, precision, templates
         self.bins, self.pruned_classes = probability_bins, pruned_classes or []
         self.uses_hint = probability_bins is not None
@@ -67,7 +73,8 @@ class CLIP(LargeModel):
     @property
     def identity(self) -> str:
         prompts = hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:16]
-        return f"CLIP {fingerprint(self.name)} {self.precision} {prompts} {self._names_digest} {self.bins}"
+        details = f"{prompts} {self._names_digest} {self.bins} {self.pruned_classes}"
+        return f"CLIP {fingerprint(self.name)} {self.model.dtype} {details}"
 
     def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
         if self.bins is None or hint is None:
@@ -92,7 +99,9 @@ class CLIP(LargeModel):
             return logits.softmax(-1).unsqueeze(1)  # (B, 1, V)
 
     def _bins_of(self, hint: Tensor) -> Tensor:
-        return to_bins(prune(hint, self.pruned_classes), self.bins)
+        bins = to_bins(prune(hint, self.pruned_classes), self.bins)
+        bins[:, self.pruned_classes] = self.bins  # the plain prompts come last
+        return bins
 
     @torch.no_grad()
     def _encode_prompts(self, class_names: list[str]) -> Tensor:

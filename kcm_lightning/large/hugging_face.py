@@ -46,7 +46,7 @@ def freeze(model: torch.nn.Module, precision: str, device: torch.device) -> torc
 
 
 def fingerprint(name: str) -> str:
-    """Hash of a model's files: of its configuration whole, of its weights the size and both ends.
+    """Hash of a model's configuration and weights.
 
     Args:
         name: hub name or folder of a model that has been loaded.
@@ -55,10 +55,7 @@ def fingerprint(name: str) -> str:
 
     folder = Path(name) if Path(name).is_dir() else Path(cached_file(name, "config.json", local_files_only=True)).parent
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.json")) + sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        digest.update(f"{file.name}:{file.stat().st_size}".encode())
+    for file in sorted(path for kind in ("*.json", "*.safetensors", "*.bin") for path in folder.glob(kind)):
         with file.open("rb") as stream:
-            digest.update(stream.read(1 << 20))
-            stream.seek(max(0, file.stat().st_size - (1 << 20)))
-            digest.update(stream.read())
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]

@@ -42,7 +42,7 @@ class ImageClassifier(LargeModel):
 
     @property
     def identity(self) -> str:
-        return f"ImageClassifier {fingerprint(self.name)} {self.precision}"
+        return f"ImageClassifier {fingerprint(self.name)} {self.model.dtype}"
 
     @torch.no_grad()
     def distribution(self, inputs: Tensor, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """Small models: judges and students."""
 
 from kcm_lightning.small.ckan import CKAN, CNN
+from kcm_lightning.small.twin import cnn_twin
 
-__all__ = ["CKAN", "CNN"]
+__all__ = ["CKAN", "CNN", "cnn_twin"]

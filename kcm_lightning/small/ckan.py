@@ -99,10 +99,13 @@ class CKAN(ResidualNet):
             return KANConv2d(inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
 
         super().__init__(num_classes, width, depths, bottleneck, expand)
+        self.depths, self.bottleneck = depths, bottleneck
 
 
 class CNN(ResidualNet):
     """The twin of CKAN: the same skeleton, with SiLU and a plain convolution where CKAN has splines.
+
+    At equal width it has fewer parameters; `cnn_twin` finds the width at which it has as many, or is as slow.
 
     Args:
         num_classes, width, depths, bottleneck: as of `CKAN`.

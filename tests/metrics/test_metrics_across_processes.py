@@ -1,0 +1,50 @@
+"""LM rate and region accuracy over two processes with ragged parts equal those of one."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from kcm_lightning.data.batches import BatchOrder
+from kcm_lightning.metrics import LMRate, RegionAccuracy
+
+SAMPLES, REGIONS = 103, torch.tensor([0, 0, 1, 2])
+
+
+def answers() -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (torch.randint(0, 4, (SAMPLES,), generator=generator) for _ in range(2))
+    called = torch.rand(SAMPLES, generator=generator) < 0.6
+    return prediction, target, called
+
+
+def measure(rank: int, processes: int) -> dict[str, float]:
+    prediction, target, called = answers()
+    rate, accuracy = LMRate(), RegionAccuracy(REGIONS)
+    for rows in BatchOrder(torch.arange(SAMPLES), 10, shuffle=False, rank=rank, processes=processes):
+        rate.update(called[rows], called[rows] & (prediction[rows] > 0))
+        accuracy.update(prediction[rows], target[rows])
+    return {name: value.item() for name, value in (rate.compute() | accuracy.compute()).items()}
+
+
+def work(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.save(measure(rank, 2), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+def test_two_processes_equal_one():
+    with tempfile.TemporaryDirectory() as folder:
+        context = mp.get_context("fork")
+        processes = [context.Process(target=work, args=(rank, folder)) for rank in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+            assert process.exitcode == 0
+        parts = [torch.load(os.path.join(folder, f"{rank}.pt")) for rank in range(2)]
+    assert parts[0] == parts[1] == pytest.approx(measure(0, 1))
