@@ -1,8 +1,7 @@
-"""Choosing the gates' thresholds: temperature first, then one confidence for both gates.
+"""Choosing the gates' thresholds: temperature first, then the judge's gate, then the student's.
 
-Once temperatures make a confidence mean the probability of being right, the same number means the same at
-both gates, so a single number is searched. That keeps the choice stable on a thousand samples, where a
-search over two would fit their noise.
+The judge keeps what it answers as well as the student would, so that its gate costs no accuracy; what is left is
+a search over one number, which stays stable on a thousand samples where a search over two would fit their noise.
 """
 
 from dataclasses import dataclass
@@ -94,30 +93,55 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
 
 
+def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.002) -> float | None:
+    """Lowest confidence from which on the judge surely answers as well as the student would.
+
+    Surely: the net loss of right answers, plus 1.64 standard errors of it (one-sided 95 %), is within the tolerance.
+
+    Args:
+        answers: as of `choose_thresholds`.
+        tolerance: net loss that is allowed, as a share of all samples.
+
+    Returns:
+        A confidence, or None where that cannot be said even of what the judge is most sure of.
+    """
+    order = answers.judge_confidence.argsort(descending=True)
+    difference = (answers.student_right.double() - answers.judge_right.double())[order]
+    loss = difference.cumsum(0) + 1.64 * difference.square().cumsum(0).sqrt()
+    confidence = answers.judge_confidence[order]
+    last_of_ties = torch.ones_like(loss, dtype=torch.bool)
+    last_of_ties[:-1] = confidence[1:] < confidence[:-1]  # a threshold keeps equals together
+    allowed = (loss <= tolerance * len(answers)) & last_of_ties
+    return confidence[allowed].min().item() if allowed.any() else None
+
+
 def choose_thresholds(answers: RecordedAnswers, target: Target, steps: int = 400) -> Thresholds:
-    """The common confidence for both gates that meets a target.
+    """Thresholds of judge and student that meet a target.
 
     Args:
         answers: recorded on data that neither model was trained on, temperatures applied.
         target: what to meet.
-        steps: how many candidates, evenly spread over the samples' confidences.
+        steps: how many candidates for the student, evenly spread over its confidences.
 
     Returns:
-        Thresholds of judge and student. Where no candidate meets the target, the large model answers all
-        (both above every confidence seen).
+        The judge's threshold as of `judge_threshold`, and the student's. Where no candidate meets the target, None for
+        both: the large model answers all.
     """
-    best = torch.maximum(answers.judge_confidence, answers.student_confidence)
-    candidates = best.double().quantile(torch.linspace(0, 1, steps + 1, dtype=torch.double))
-    if target.kind == "lm_rate":  # keep when confidence >= threshold, so the rate at a candidate is exact
-        rates = (best.double().unsqueeze(0) < candidates.unsqueeze(1)).double().mean(1)
-        chosen = candidates[rates <= target.value].max().item()
-        return Thresholds(judge=chosen, student=chosen)
+    surely = judge_threshold(answers)
+    candidates = answers.student_confidence.double().quantile(torch.linspace(0, 1, steps + 1, dtype=torch.double)).tolist()
+    # the judge never keeps what is too unsure for the student's gate
+    choices = [Thresholds(None if surely is None else max(surely, c), c) for c in candidates]
+    if target.kind == "lm_rate":
+        return max((t for t in choices if _called(answers, t) <= target.value), key=lambda t: t.student)
     floor = answers.teacher_right.double().mean().item() - target.value
-    for candidate in candidates.tolist():  # lowest confidence first: fewest calls first
-        right, _ = answers.replay(Thresholds(judge=candidate, student=candidate))
-        if right.double().mean().item() >= floor:
-            return Thresholds(judge=candidate, student=candidate)
-    return Thresholds(judge=None, student=None)
+    for chosen in choices:  # lowest confidence first: fewest calls first
+        if answers.replay(chosen)[0].double().mean().item() >= floor:
+            return chosen
+    return Thresholds(None, None)
+
+
+def _called(answers: RecordedAnswers, thresholds: Thresholds) -> float:
+    return answers.replay(thresholds)[1].double().mean().item()
 
 
 def expected_on_unseen(answers: RecordedAnswers, target: Target, folds: int = 10, level: float = 0.95) -> dict:

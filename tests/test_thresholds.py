@@ -5,7 +5,14 @@ import torch
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Thresholds
-from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
+from kcm_lightning.thresholds import (
+    RecordedAnswers,
+    Target,
+    choose_thresholds,
+    expected_on_unseen,
+    fit_temperature,
+    judge_threshold,
+)
 
 
 def synthetic(samples: int, seed: int = 0) -> RecordedAnswers:
@@ -51,8 +58,24 @@ def test_accuracy_drop_takes_the_fewest_calls_that_hold_it():
     floor = answers.teacher_right.double().mean() - 0.01
     right, _ = answers.replay(thresholds)
     assert right.double().mean() >= floor
-    for lower in torch.linspace(0, thresholds.judge - 0.01, 20).tolist():
-        assert answers.replay(Thresholds(lower, lower))[0].double().mean() < floor
+    for lower in torch.linspace(0, thresholds.student - 0.01, 20).tolist():
+        judge = max(judge_threshold(answers), lower)
+        assert answers.replay(Thresholds(judge, lower))[0].double().mean() < floor
+
+
+def test_judge_keeps_what_it_answers_as_well_as_the_student():
+    answers = synthetic(2000)
+    answers.student_right = answers.judge_right | (answers.judge_confidence < 0.6)  # better below 0.6, equal above
+    threshold = judge_threshold(answers)
+    lost = [
+        int(s) - int(j)
+        for c, j, s in zip(answers.judge_confidence, answers.judge_right, answers.student_right, strict=True)
+        if c >= threshold
+    ]
+    assert 0.59 < threshold < 0.61 and sum(lost) <= 2
+    answers.judge_right[:] = False
+    answers.student_right[:] = True
+    assert judge_threshold(answers, tolerance=0) is None
 
 
 def test_impossible_accuracy_sends_everything_to_the_large_model():
