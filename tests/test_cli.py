@@ -112,7 +112,7 @@ def test_calibrate_then_test_and_load(trained):
     printed = kcm(folder, "calibrate", "--config", str(run / "config.yaml"), "--target", "lm_rate=0.5")
     assert "expected lm rate" in printed and "95 % interval" in printed
     report = json.loads((run / "calibrated.json").read_text())
-    assert report["samples"] == 300 and report["temperatures"]["judge"] > 0
+    assert report["samples"] == 150 and report["temperatures"]["judge"] > 0
     kcm(folder, "test", "--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml"))
     results = json.loads((run / "results.json").read_text())
     assert results["thresholds"] == report["thresholds"]

@@ -123,7 +123,8 @@ def _interval(clamped: Tensor, grid: int, order: int) -> tuple[Tensor, Tensor]:
     """Place in the interval t (..., 1, C) and the indices of the functions alive there (..., order + 1, C)."""
     left = clamped.floor().clamp_(max=grid - 1)
     alive = torch.arange(order + 1, device=clamped.device).unsqueeze(-1)
-    return (clamped - left).unsqueeze(-2), left.long().unsqueeze(-2) + alive
+    first = left.long().clamp_min_(0)  # NaN has no interval: it stays NaN through t, and must not index
+    return (clamped - left).unsqueeze(-2), first.unsqueeze(-2) + alive
 
 
 def _local(exact: Tensor, clamped: Tensor, grid: int, order: int, dtype: torch.dtype) -> Tensor:

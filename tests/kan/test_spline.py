@@ -87,3 +87,9 @@ def test_half_precision_rounds_once(dtype, error):
     exact = expand(x.double(), *ends(-2, 2, 2), 5, 3, torch.float64)
     assert half.dtype == dtype and torch.isfinite(half).all()
     torch.testing.assert_close(half[..., :8, :].double(), exact[..., :8, :], atol=error, rtol=0)
+
+
+def test_nan_comes_out_as_nan_of_its_own_channel_alone():
+    x = torch.tensor([[float("nan"), 0.5], [0.1, 0.2]], requires_grad=True)
+    basis = bspline_basis(x, *ends(-2, 2, 2, torch.float32), 5, 3)
+    assert basis[0, :, 0].isnan().any() and torch.isfinite(basis[0, :, 1]).all() and torch.isfinite(basis[1]).all()
