@@ -6,10 +6,12 @@ import torch
 
 from benchmarks.timing import medians
 from kcm_lightning.data import CIFAR100LT
+from kcm_lightning.process import keep_memory
 from kcm_lightning.small import CKAN
 
 
 def main() -> None:
+    keep_memory()  # as every command does
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data, model = CIFAR100LT(), CKAN(100, width=80).to(device)

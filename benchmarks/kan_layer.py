@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.timing import medians
 from kcm_lightning.kan import KANConv2d
+from kcm_lightning.process import keep_memory
 
 
 def step(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], None]:
@@ -75,6 +76,7 @@ def measure(device: str, dtype: torch.dtype, grid: int, order: int, repeats: int
 
 
 def main() -> None:
+    keep_memory()  # as every command does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--output", type=Path, help="JSON file to write")

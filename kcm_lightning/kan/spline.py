@@ -120,22 +120,31 @@ def _table(order: int, like: Tensor) -> Tensor:
 
 
 def _interval(clamped: Tensor, grid: int, order: int) -> tuple[Tensor, Tensor]:
-    """Place in the interval t (..., 1, C) and the indices of the functions alive there (..., order + 1, C)."""
+    """Place in the interval t, of the shape of `clamped`, and indices of the functions alive there, (order + 1, ...).
+
+    What belongs to one function is kept together in memory: the passes over it are then long and plain.
+    """
     left = clamped.floor().clamp_(max=grid - 1)
-    alive = torch.arange(order + 1, device=clamped.device).unsqueeze(-1)
+    alive = torch.arange(order + 1, device=clamped.device).view(-1, *[1] * clamped.dim())
     first = left.long().clamp_min_(0)  # NaN has no interval: it stays NaN through t, and must not index
-    return (clamped - left).unsqueeze(-2), first.unsqueeze(-2) + alive
+    return clamped - left, first + alive
+
+
+def _horner(t: Tensor, coefficients: Tensor) -> Tensor:
+    """Polynomials in t, one for each row of coefficients (constant first); shape `(rows, *t.shape)`."""
+    columns = [column.view(-1, *[1] * t.dim()) for column in coefficients.unbind(1)]
+    value = columns[-1].expand(len(coefficients), *t.shape)
+    for column in columns[-2::-1]:
+        value = torch.addcmul(column, value, t)
+    return value
 
 
 def _local(exact: Tensor, clamped: Tensor, grid: int, order: int, dtype: torch.dtype) -> Tensor:
     t, alive = _interval(clamped, grid, order)
-    table = _table(order, exact)
-    value = table[:, order, None].expand(alive.shape[-2:])
-    for power in range(order - 1, -1, -1):  # Horner
-        value = torch.addcmul(table[:, power, None], value, t)
+    value = _horner(t, _table(order, exact)).to(dtype)
     shape = (*exact.shape[:-1], grid + order + 1, exact.shape[-1])
     out = torch.zeros(shape, dtype=dtype, device=exact.device)
-    out.scatter_(-2, alive, value.to(dtype).expand(alive.shape))
+    out.scatter_(-2, alive.movedim(0, -2), value.movedim(0, -2))
     out.select(-2, grid + order).copy_(F.silu(exact))
     return out
 
@@ -144,11 +153,9 @@ def _local_gradient(clamped: Tensor, gradient: Tensor, grid: int, order: int) ->
     if order == 0:
         return torch.zeros_like(clamped)
     t, alive = _interval(clamped, grid, order)
-    table = _table(order, clamped)
-    slope = order * table[:, order, None]
-    for power in range(order - 1, 0, -1):
-        slope = torch.addcmul(power * table[:, power, None], slope, t)
-    return (gradient.gather(-2, alive) * slope).sum(-2)
+    powers = torch.arange(1, order + 1, dtype=t.dtype, device=t.device)
+    slope = _horner(t, _table(order, t)[:, 1:] * powers)
+    return (gradient.gather(-2, alive.movedim(0, -2)).movedim(-2, 0) * slope).sum(0)
 
 
 def _distance(clamped: Tensor, grid: int, order: int) -> Tensor:
