@@ -96,9 +96,8 @@ class KCMCLI(LightningCLI):
         elif self.subcommand != "fit":
             kwargs["logger"] = False
         several = given["devices"] not in (1, "1", "auto") or torch.cuda.device_count() > 1
-        if given["strategy"] == "ddp" or (
-            given["strategy"] == "auto" and several
-        ):  # judge and student take turns, so that one of them has no gradients
+        # judge and student take turns, so that one of them has no gradients
+        if given["strategy"] == "ddp" or (given["strategy"] == "auto" and several):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs
@@ -114,14 +113,13 @@ class KCMCLI(LightningCLI):
                     enable_version_counter=False,
                 )
             )
+        self._dump_config()
         if isinstance(self.model, KCMModule):
-            self._dump_config()
             callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_instantiate_classes(self) -> None:
         if self.subcommand == "fit" and self.trainer.logger is not None and not self.trainer.fast_dev_run:
-            self._dump_config()
             shown = {key: self.config_dump[key] for key in ("seed_everything", "model", "data")}
             self.trainer.logger.log_hyperparams(shown)
 

@@ -13,7 +13,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.hugging_face import from_pretrained
-from kcm_lightning.optimisers import Phase, check_finite
+from kcm_lightning.optimisers import Phase, check_finite, parameter_groups
+from kcm_lightning.seed import global_seed
 
 
 class FineTune(L.LightningModule):
@@ -85,19 +86,16 @@ class FineTune(L.LightningModule):
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
 
     def configure_optimizers(self):
-        weights = [p for p in self.model.parameters() if p.dim() > 1]
-        others = [p for p in self.model.parameters() if p.dim() <= 1]
-        groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.phase.lr, weight_decay=self.phase.weight_decay)
+        return torch.optim.AdamW(parameter_groups(self.model, self.phase))
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) * 100_003 + self.current_epoch)
+        torch.manual_seed(global_seed() * 100_003 + self.current_epoch)
         self.model.train()
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
-        done = (self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)) / max(1, self.phase.epochs)
+        done = self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
         for group in self.optimizers().param_groups:
-            group["lr"] = self.phase.lr_at(min(1.0, done))
+            group["lr"] = self.phase.lr_after(done)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         data = self.trainer.datamodule

@@ -21,6 +21,7 @@ from kcm_lightning.large import Cached, LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
 from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
+from kcm_lightning.seed import global_seed
 
 
 class KCMModule(L.LightningModule):
@@ -138,7 +139,7 @@ class KCMModule(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         # every draw of an epoch follows from seed and epoch, so a resumed run repeats an uninterrupted one
-        torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) * 100_003 + self.current_epoch * 1_009 + self.global_rank)
+        torch.manual_seed(global_seed() * 100_003 + self.current_epoch * 1_009 + self.global_rank)
         self.judge.train(not self.distilling)
         self.student.train(self.distilling)
         if self.distilling and not self.student_started:
@@ -170,7 +171,7 @@ class KCMModule(L.LightningModule):
         name = "student" if self.distilling else "judge"
         for group in self.optimizers().param_groups:
             if group["phase"] == name:
-                group["lr"] = phase.lr_at(min(1.0, done / max(1, phase.epochs)))
+                group["lr"] = phase.lr_after(done)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
@@ -240,11 +241,11 @@ class KCMModule(L.LightningModule):
         )
 
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
-        if self.trainer.state.fn == "fit" and (not self.student_started or self.teacher.paid):
+        fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone
+        if fitting and (not self.student_started or self.teacher.paid):
             model, who = (self.student, "student") if self.student_started else (self.judge, "judge")
             self.accuracy[who].update(model(batch["small"]).argmax(-1), batch["target"])
             return None
-        fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone
         outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting)
         self._count(outcome, batch["target"])
         return outcome

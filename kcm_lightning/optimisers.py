@@ -34,8 +34,9 @@ class Phase:
         if self.epochs < 0 or not 0 <= self.warmup < 1 or not 0 <= self.cutmix <= 1:
             raise InputError(f"{self}: epochs must be >= 0, warmup in [0, 1), cutmix in [0, 1]")
 
-    def lr_at(self, progress: float) -> float:
-        """Learning rate at a share of the phase, in [0, 1]."""
+    def lr_after(self, epochs: float) -> float:
+        """Learning rate after some epochs of the phase, whole or in part."""
+        progress = min(1.0, epochs / max(1, self.epochs))
         if progress < self.warmup:
             return self.lr * (0.04 + 0.96 * progress / self.warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
@@ -59,6 +60,16 @@ def check_finite(values: Iterable[Tensor], what: str, step: int, epoch: int) -> 
     raise InputError(f"{what} not finite at step {step} (epoch {epoch}): lower the learning rate or clip gradients; {kept}")
 
 
+def parameter_groups(model: nn.Module, phase: Phase) -> list[dict]:
+    """A model's weights with the phase's weight decay, and its biases and normalisations without."""
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    return [
+        {"params": weights, "lr": phase.lr, "weight_decay": phase.weight_decay},
+        {"params": others, "lr": phase.lr, "weight_decay": 0.0},
+    ]
+
+
 def two_phase_adamw(judge: nn.Module, student: nn.Module, judge_phase: Phase, student_phase: Phase) -> AdamW:
     """AdamW with parameter groups for judge and student; a group whose gradients are None is left alone.
 
@@ -66,8 +77,5 @@ def two_phase_adamw(judge: nn.Module, student: nn.Module, judge_phase: Phase, st
     """
     groups = []
     for name, model, phase in (("judge", judge, judge_phase), ("student", student, student_phase)):
-        weights = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() <= 1]
-        groups.append({"params": weights, "lr": phase.lr, "weight_decay": phase.weight_decay, "phase": name})
-        groups.append({"params": others, "lr": phase.lr, "weight_decay": 0.0, "phase": name})
+        groups += [{**group, "phase": name} for group in parameter_groups(model, phase)]
     return AdamW(groups)

@@ -18,9 +18,9 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
 from kcm_lightning.collaboration import Outcome
-from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Route
 from kcm_lightning.metrics import oracle_accuracy, random_accuracy, routing_curve
+from kcm_lightning.seed import global_seed
 
 SMALL = ("judge", "student")
 
@@ -172,7 +172,7 @@ class ResultsWriter(L.Callback):
     """Leaves `data.json` before any training, and after `test` `results.json`, `results.md`, `predictions.jsonl`, `curve.png`.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, which exists.
         config: the resolved configuration, plain values only.
     """
 
@@ -183,12 +183,8 @@ class ResultsWriter(L.Callback):
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                data = trainer.datamodule
-                write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
-            except OSError as error:
-                raise InputError(f"the run folder {self.folder} cannot be written to: {error}") from error
+            data = trainer.datamodule
+            write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
 
     def on_test_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
         self.outcomes.append(outputs)
@@ -196,9 +192,13 @@ class ResultsWriter(L.Callback):
 
     on_predict_batch_end = on_test_batch_end
 
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def _columns(self) -> dict[str, Tensor]:
         columns = gather(self.outcomes, self.batches)
         self.outcomes, self.batches = [], []
+        return columns
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        columns = self._columns()
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
@@ -212,7 +212,7 @@ class ResultsWriter(L.Callback):
         result = summary | {
             "thresholds": asdict(module.thresholds),
             "temperatures": asdict(module.temperatures),
-            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "seed": global_seed(),
             "commit": _commit(),
             "command": " ".join(["python -m kcm_lightning", *sys.argv[1:]]),
             "versions": _versions(),
@@ -233,8 +233,7 @@ class ResultsWriter(L.Callback):
         )
 
     def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        columns = gather(self.outcomes, self.batches)
-        self.outcomes, self.batches = [], []
+        columns = self._columns()
         if trainer.is_global_zero and not trainer.fast_dev_run:
             path = self.folder / "predict.jsonl"
             write_text(path, _lines(columns, trainer.datamodule.class_names))

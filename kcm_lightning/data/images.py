@@ -1,7 +1,6 @@
 """What the image data modules share: one uint8 tensor, its splits, loaders and augmentation."""
 
 import hashlib
-import os
 from typing import ClassVar, Literal
 
 import torch
@@ -13,6 +12,7 @@ from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.data.batches import BatchOrder, ImageBatches, batch_loader
 from kcm_lightning.data.longtail import shots, thirds
 from kcm_lightning.errors import InputError
+from kcm_lightning.seed import global_seed
 
 
 class LongTailedImages(KCMDataModule):
@@ -106,7 +106,7 @@ class LongTailedImages(KCMDataModule):
             positions,
             self.batch_size if shuffle else self.eval_batch_size,
             shuffle,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            seed=global_seed(),
             rank=self.trainer.global_rank,
             processes=self.trainer.world_size,
             weights=weights,

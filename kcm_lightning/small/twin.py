@@ -24,7 +24,10 @@ def cnn_twin(kan: CKAN, match: Literal["parameters", "step_time"], image_size: i
     def cost(model: nn.Module) -> float:
         return _parameters(model) if match == "parameters" else _step_time(model, images)
 
-    goal, low, high = cost(kan), kan.bottleneck, 64 * kan.bottleneck * max(1, _width(kan) // kan.bottleneck)
+    goal = cost(kan)
+    low = high = max(1, _width(kan) // kan.bottleneck) * kan.bottleneck
+    while cost(_cnn(kan, high)) < goal:
+        low, high = high, 2 * high
     while high - low > kan.bottleneck:  # both costs rise with the width
         middle = (low + high) // (2 * kan.bottleneck) * kan.bottleneck
         low, high = (low, middle) if cost(_cnn(kan, middle)) > goal else (middle, high)
