@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.large.hugging_face import from_pretrained
+from kcm_lightning.hugging_face import from_pretrained
 from kcm_lightning.optimisers import Phase, check_finite, parameter_groups
 from kcm_lightning.seed import global_seed
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "kcm_lightning"
 # floor of each room (a file or a folder of the package); a room may import lower floors, and itself
 FLOORS = [
     {"errors", "seed"},
-    {"kan", "gating", "distillation", "losses", "prompts", "thresholds", "metrics", "optimisers", "run_folder"},
+    {"kan", "gating", "distillation", "losses", "prompts", "thresholds", "metrics", "optimisers", "run_folder", "hugging_face"},
     {"small", "large", "data"},
     {"collaboration"},
     {"module", "finetune", "results", "callbacks"},

@@ -35,7 +35,7 @@ class KANLinear(KANLayer):
         channels = self.basis_channels(rows)  # (N, (grid + order + 1) * in)
         with self.recompute(channels, rows):
             out = F.linear(channels, self.joint_weight())
-        return out.unflatten(0, x.shape[:-1]) if x.dim() != 2 else out
+        return out.view(*x.shape[:-1], self.out_features)
 
     def channels_last(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.in_features)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.base import LargeModel
-from kcm_lightning.large.hugging_face import fingerprint, freeze, from_pretrained
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained
 
 
 class ImageClassifier(LargeModel):

@@ -1,6 +1,7 @@
 """Small models: judges and students."""
 
 from kcm_lightning.small.ckan import CKAN, CNN
+from kcm_lightning.small.tkan import GRU, TKAN
 from kcm_lightning.small.twin import cnn_twin
 
-__all__ = ["CKAN", "CNN", "cnn_twin"]
+__all__ = ["CKAN", "CNN", "GRU", "TKAN", "cnn_twin"]

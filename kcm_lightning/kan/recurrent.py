@@ -1,0 +1,147 @@
+"""Gated recurrent layer whose gates and candidate are KAN transforms."""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from kcm_lightning.kan.layer import KANLayer
+from kcm_lightning.kan.linear import KANLinear
+from kcm_lightning.kan.spline import expand_gradient, expand_values
+
+
+class KANRecurrent(nn.Module):
+    """A gated recurrent unit of Kolmogorov-Arnold transforms.
+
+    With `X_g` and `H_g` KAN layers, each the sum of a SiLU branch and splines, for g in update z, reset r, candidate n:
+
+        z = sigmoid(X_z(x_t) + H_z(h)),  r = sigmoid(X_r(x_t) + H_r(h)),
+        n = tanh(X_n(x_t) + r * H_n(h)),  h' = (1 - z) * n + z * h.
+
+    The state starts at 0 and stays within (-1, 1), which is the grid of its splines. `X_g` is computed for all steps at
+    once; the loop holds one product of the state's basis channels a step, for both directions together. After Genet
+    and Inzirillo 2024 (arXiv 2405.07344) and Xu et al. 2024 (the paper's reference 12), with the gates of Cho et al. 2014.
+
+    Args:
+        input_size: features of a step.
+        width: of the state of one direction.
+        bidirectional: also read from the end; the two states are put side by side.
+        grid: number of grid intervals.
+        order: degree of the splines.
+        grid_range: ends of the grid of the inputs' splines.
+        spline_scale: initial size of the splines, against a base branch of unit variance.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        width: int,
+        bidirectional: bool = True,
+        grid: int = 5,
+        order: int = 3,
+        grid_range: tuple[float, float] = (-2.0, 2.0),
+        spline_scale: float = 0.1,
+    ):
+        super().__init__()
+        self.width, self.directions = width, 1 + bidirectional
+        options = {"grid": grid, "order": order, "spline_scale": spline_scale}
+        self.inputs = KANLinear(input_size, self.directions * 3 * width, grid_range=grid_range, **options)
+        self.states = nn.ModuleList(
+            KANLinear(width, 3 * width, grid_range=(-1.0, 1.0), **options) for _ in range(self.directions)
+        )
+        self.bias = nn.Parameter(torch.zeros(self.directions * 3 * width))
+        with torch.no_grad():
+            self.bias.view(self.directions, 3, width)[:, 0] = 1.0  # at first the state is kept rather than replaced
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """States after each step.
+
+        Args:
+            x: shape `(B, T, input_size)`.
+            mask: True at steps that count, shape `(B, T)`; at the others the state stays as it is.
+
+        Returns:
+            Shape `(B, T, directions * width)`. A direction's state at a step has read nothing beyond that step.
+        """
+        gates = self.inputs(x) + self.bias  # (B, T, D * 3 * H)
+        gates = gates.unflatten(-1, (self.directions, -1)).permute(1, 2, 0, 3)  # (T, D, B, 3 * H)
+        steps = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        steps = steps.T.unsqueeze(1).expand(-1, self.directions, -1)  # (T, D, B)
+        kernel = torch.stack([layer.joint_weight().T for layer in self.states])  # (D, basis * H, 3 * H)
+        gates = _turned(gates).to(torch.promote_types(gates.dtype, torch.float32))
+        states = _Recurrence.apply(gates, kernel, _turned(steps).unsqueeze(-1), _product_dtype(x), self.states[0])
+        return _turned(states).permute(2, 0, 1, 3).flatten(-2)  # (B, T, D * H)
+
+
+def _turned(steps: Tensor) -> Tensor:
+    """Steps with the second direction's order of time turned round; `(T, D, ...)`."""
+    if steps.shape[1] == 1:
+        return steps
+    return torch.stack([steps[:, 0], steps[:, 1].flip(0)], dim=1)
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over steps, with its own backward pass: the kernel's gradient is one product over all steps."""
+
+    @staticmethod
+    def forward(ctx, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer) -> Tensor:
+        ctx.layer = layer
+        product = kernel.detach().to(dtype)
+        length, width = len(gates), gates.shape[-1] // 3
+        states = gates.new_zeros(length + 1, *gates.shape[1:3], width)
+        inner = torch.empty_like(gates)  # (T, D, B, [z, r, H_n(h)])
+        candidates = gates.new_empty(length, *gates.shape[1:3], width)
+        with torch.autocast(gates.device.type, enabled=False):
+            for t in range(length):
+                h = states[t]
+                said = torch.bmm(_basis(h, layer, dtype), product).to(gates.dtype)  # (D, B, 3 * H)
+                inner[t, ..., : 2 * width] = (gates[t, ..., : 2 * width] + said[..., : 2 * width]).sigmoid_()
+                inner[t, ..., 2 * width :] = said[..., 2 * width :]
+                z, r, hidden = inner[t].chunk(3, dim=-1)
+                torch.addcmul(gates[t, ..., 2 * width :], r, hidden, out=candidates[t]).tanh_()
+                new = torch.lerp(candidates[t], h, z)
+                torch.where(mask[t], new, h, out=states[t + 1])
+        ctx.save_for_backward(states, inner, candidates, product, mask)
+        ctx.kernel_dtype = kernel.dtype
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        states, inner, candidates, product, mask = ctx.saved_tensors
+        layer, width = ctx.layer, states.shape[-1]
+        turned = product.transpose(1, 2).contiguous()
+        to_gates, to_said = torch.empty_like(inner), torch.empty_like(inner)
+        carry = torch.zeros_like(states[0])
+        with torch.autocast(states.device.type, enabled=False):
+            for t in range(len(inner) - 1, -1, -1):
+                z, r, hidden = inner[t].chunk(3, dim=-1)
+                whole = gradient[t] + carry
+                arriving = whole * mask[t]
+                h, n = states[t], candidates[t]
+                before_tanh = arriving * (1 - z) * (1 - n * n)
+                to_gates[t, ..., :width] = arriving * (h - n) * z * (1 - z)
+                to_gates[t, ..., width : 2 * width] = before_tanh * hidden * r * (1 - r)
+                to_gates[t, ..., 2 * width :] = before_tanh
+                to_said[t] = to_gates[t]
+                to_said[t, ..., 2 * width :] *= r
+                channels = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
+                through = expand_gradient(channels.to(h.dtype), h, *_grid(layer))
+                carry = through + arriving * z + (whole - arriving)
+            basis = _basis(states[:-1].transpose(0, 1), layer, product.dtype).flatten(1, 2)  # (D, T * B, basis * H)
+            to_kernel = torch.bmm(basis.transpose(1, 2), to_said.transpose(0, 1).flatten(1, 2).to(product.dtype))
+        return to_gates, to_kernel.to(ctx.kernel_dtype), None, None, None
+
+
+def _grid(layer: KANLayer) -> tuple[Tensor, Tensor, int, int]:
+    return layer.grid_low, layer.grid_high, layer.grid, layer.order
+
+
+def _basis(h: Tensor, layer: KANLayer, dtype: torch.dtype) -> Tensor:
+    """Basis channels of states, `(..., H)` to `(..., basis * H)`."""
+    low, high, grid, order = _grid(layer)
+    return expand_values(h, low, high, grid, order, dtype).flatten(-2)
