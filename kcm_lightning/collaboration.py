@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from kcm_lightning.gating import Route, Temperatures, Thresholds, keeps, probabilities, route, take
-from kcm_lightning.large.base import LargeModel
+from kcm_lightning.large.base import NO_ANSWER, LargeModel
 
 
 @dataclass
 class Outcome:
-    """What became of a batch of B samples. Where a model was not asked, its prediction is -1, its confidence NaN.
+    """What became of a batch of B samples. Where a model was not asked, its prediction is -1, its confidence NaN; where a
+    large model had no answer, `NO_ANSWER` and NaN.
 
     Args:
         prediction: the collaboration's answers, class indices, shape `(B,)`.
@@ -41,6 +42,22 @@ class Outcome:
     student_logits: Tensor
 
 
+class RowsByPlace:
+    """Rows by a sample's stable place, which may be any number.
+
+    Args:
+        places: shape `(N,)`, none twice.
+        rows: shape `(N, V)`.
+    """
+
+    def __init__(self, places: Tensor, rows: Tensor):
+        self.places, order = places.sort()
+        self.rows = rows[order]
+
+    def __getitem__(self, places: Tensor) -> Tensor:
+        return self.rows[torch.searchsorted(self.places, places)]
+
+
 def collaborate(
     batch: dict,
     judge: nn.Module,
@@ -52,7 +69,7 @@ def collaborate(
     ask_every_student: bool = False,
     ask_every_teacher: bool = False,
 ) -> Outcome:
-    """Answers a batch; the large model sees only the rows that need it.
+    """Answers a batch; the large model sees only the rows that need it. What it has no answer to, the student answers.
 
     Args:
         batch: with `small`, `large` and, for a cache, `index`.
@@ -89,6 +106,7 @@ def collaborate(
         routes = route(judge_confidence, student_confidence.nan_to_num(0), thresholds)
         called = routes == Route.TEACHER
         prediction, confidence = ask(every if ask_every_teacher else called)
+    routes[(routes == Route.TEACHER) & (prediction == NO_ANSWER)] = Route.STUDENT
     alone = ask(every, with_hint=False) if ask_every_teacher and teacher.uses_hint else (prediction, confidence)
 
     by_route = routes.unsqueeze(0)

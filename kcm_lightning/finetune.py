@@ -1,7 +1,8 @@
-"""Supervised training of a large image classifier, with the same data modules."""
+"""Supervised training of a large classifier, with the same data modules."""
 
 import os
 import shutil
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +19,30 @@ from kcm_lightning.seed import global_seed
 
 
 class FineTune(L.LightningModule):
-    """Trains a Hugging Face image classifier and writes a folder that `ImageClassifier` loads.
+    """Trains a Hugging Face classifier and writes a folder that a large model loads.
 
     The folder is written after every epoch that is the best so far by validation accuracy.
 
     Args:
         output: folder to write.
         training: epochs, learning rate, weight decay and warm-up.
-        name: hub name or folder of the model to start from.
-        architecture: instead of a name, `model_type` and options of its configuration: trained from random weights.
-        image_size: height and width that images are resized to; null keeps that of the named model's processor.
         label_smoothing: of the cross-entropy.
     """
 
-    def __init__(
-        self,
-        output: str,
-        training: Phase,
-        name: str | None = None,
-        architecture: dict[str, Any] | None = None,
-        image_size: int | None = None,
-        label_smoothing: float = 0.1,
-    ):
+    def __init__(self, output: str, training: Phase, label_smoothing: float):
         super().__init__()
-        if (name is None) == (architecture is None):
-            raise InputError("give one of --model.name (a model to start from) and --model.architecture")
-        if architecture is not None and image_size is None:
-            raise InputError("--model.architecture needs --model.image_size")
-        self.output, self.phase, self.name, self.architecture = Path(output), training, name, architecture
-        self.image_size, self.label_smoothing = image_size, label_smoothing
+        self.output, self.phase, self.label_smoothing = Path(output), training, label_smoothing
         self.model: torch.nn.Module | None = None
+        self.processor: Any = None
         self.register_buffer("best", torch.tensor(-1.0))
+
+    @abstractmethod
+    def build(self, labels: dict[str, dict]) -> None:
+        """Makes `model` and `processor`; `labels` are the options `id2label` and `label2id`."""
+
+    @abstractmethod
+    def logits(self, batch: dict, training: bool) -> Tensor:
+        """The model's logits of a batch, shape `(B, V)`; augmented where the data augments and it trains."""
 
     @property
     def total_epochs(self) -> int:
@@ -57,32 +51,10 @@ class FineTune(L.LightningModule):
     def setup(self, stage: str) -> None:
         if self.model is not None:
             return
-        from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
-
         if stage == "fit" and self.output.exists() and self.trainer.ckpt_path is None and not self.trainer.fast_dev_run:
             raise InputError(f"--model.output: {self.output} exists already; give another name, or move it away")
-        data = self.trainer.datamodule
-        labels = dict(enumerate(data.class_names))
-        label_ids = {label: i for i, label in labels.items()}
-        if self.architecture is not None:
-            config = AutoConfig.for_model(**self.architecture, id2label=labels, label2id=label_ids)
-            self.model = AutoModelForImageClassification.from_config(config)
-            mean, std = list(data.mean), list(data.std)
-        else:
-            self.model = from_pretrained(
-                AutoModelForImageClassification,
-                self.name,
-                "--model.name",
-                id2label=labels,
-                label2id=label_ids,
-                ignore_mismatched_sizes=True,
-            )
-            own = from_pretrained(AutoImageProcessor, self.name, "--model.name")
-            mean, std = own.image_mean, own.image_std
-            self.processor = own
-        if self.image_size is not None:  # plain resizing: other processors crop, or name their sizes otherwise
-            size = {"height": self.image_size, "width": self.image_size}
-            self.processor = ViTImageProcessor(size=size, image_mean=mean, image_std=std)
+        labels = dict(enumerate(self.trainer.datamodule.class_names))
+        self.build({"id2label": labels, "label2id": {label: i for i, label in labels.items()}})
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
 
     def configure_optimizers(self):
@@ -98,19 +70,14 @@ class FineTune(L.LightningModule):
             group["lr"] = self.phase.lr_after(done)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
-        data = self.trainer.datamodule
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (data.mean, data.std))
-        augmented = (batch["small"] * std + mean).clamp(0, 1)
-        pixels = self.processor(images=augmented, do_rescale=False, return_tensors="pt")["pixel_values"]
-        logits = self.model(pixels).logits.float()
+        logits = self.logits(batch, training=True).float()
         loss = F.cross_entropy(logits, batch["target"], label_smoothing=self.label_smoothing)
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
-        pixels = self.processor(images=batch["large"], return_tensors="pt")["pixel_values"]
-        self.accuracy.update(self.model(pixels).logits.argmax(-1), batch["target"])
+        self.accuracy.update(self.logits(batch, training=False).argmax(-1), batch["target"])
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":
@@ -142,3 +109,82 @@ class FineTune(L.LightningModule):
             os.replace(self.output, earlier)
         os.replace(partial, self.output)
         shutil.rmtree(earlier, ignore_errors=True)
+
+
+class FineTuneImageClassifier(FineTune):
+    """Makes a folder that `ImageClassifier` loads.
+
+    Args:
+        output, training, label_smoothing: as of `FineTune`.
+        name: hub name or folder of the model to start from.
+        architecture: instead of a name, `model_type` and options of its configuration: trained from random weights.
+        image_size: height and width that images are resized to; null keeps that of the named model's processor.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        training: Phase,
+        name: str | None = None,
+        architecture: dict[str, Any] | None = None,
+        image_size: int | None = None,
+        label_smoothing: float = 0.1,
+    ):
+        super().__init__(output, training, label_smoothing)
+        if (name is None) == (architecture is None):
+            raise InputError("give one of --model.name (a model to start from) and --model.architecture")
+        if architecture is not None and image_size is None:
+            raise InputError("--model.architecture needs --model.image_size")
+        self.name, self.architecture, self.image_size = name, architecture, image_size
+
+    def build(self, labels: dict[str, dict]) -> None:
+        from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
+
+        data = self.trainer.datamodule
+        if self.architecture is not None:
+            config = AutoConfig.for_model(**self.architecture, **labels)
+            self.model = AutoModelForImageClassification.from_config(config)
+            mean, std = list(data.mean), list(data.std)
+        else:
+            self.model = from_pretrained(
+                AutoModelForImageClassification, self.name, "--model.name", ignore_mismatched_sizes=True, **labels
+            )
+            self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.name")
+            mean, std = self.processor.image_mean, self.processor.image_std
+        if self.image_size is not None:  # plain resizing: other processors crop, or name their sizes otherwise
+            size = {"height": self.image_size, "width": self.image_size}
+            self.processor = ViTImageProcessor(size=size, image_mean=mean, image_std=std)
+
+    def logits(self, batch: dict, training: bool) -> Tensor:
+        if not training:
+            return self.model(self.processor(images=batch["large"], return_tensors="pt")["pixel_values"]).logits
+        data = self.trainer.datamodule
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (data.mean, data.std))
+        augmented = (batch["small"] * std + mean).clamp(0, 1)
+        return self.model(self.processor(images=augmented, do_rescale=False, return_tensors="pt")["pixel_values"]).logits
+
+
+class FineTuneTextClassifier(FineTune):
+    """Makes a folder that `TextClassifier` loads.
+
+    Args:
+        output, training, label_smoothing: as of `FineTune`.
+        name: hub name or folder of any encoder that `AutoModelForSequenceClassification` loads.
+        max_tokens: after which a text is cut off.
+    """
+
+    def __init__(self, output: str, training: Phase, name: str, max_tokens: int = 256, label_smoothing: float = 0.0):
+        super().__init__(output, training, label_smoothing)
+        self.name, self.max_tokens = name, max_tokens
+
+    def build(self, labels: dict[str, dict]) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        self.model = from_pretrained(
+            AutoModelForSequenceClassification, self.name, "--model.name", ignore_mismatched_sizes=True, **labels
+        )
+        self.processor = from_pretrained(AutoTokenizer, self.name, "--model.name", model_max_length=self.max_tokens)
+
+    def logits(self, batch: dict, training: bool) -> Tensor:
+        tokens = self.processor(batch["large"], padding=True, truncation=True, return_tensors="pt")
+        return self.model(**tokens.to(self.device)).logits

@@ -38,6 +38,35 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs) -> Any:
         ) from error
 
 
+def label_order(config: Any, class_names: list[str], option: str, finetuning: str) -> torch.Tensor | None:
+    """Where a classifier's outputs have the data's classes, matched by name where both have the same names.
+
+    Args:
+        config: of the model, with `id2label`.
+        class_names: the data's.
+        option: the option of the configuration that named the model.
+        finetuning: the shipped configuration that makes a model of such data.
+
+    Returns:
+        Output index of each class, shape `(V,)`; None where they are in order, or the names differ.
+
+    Raises:
+        InputError: the numbers of classes differ.
+    """
+    if config.num_labels != len(class_names):
+        raise InputError(
+            f"{option}: the model knows {config.num_labels} classes, the data has {len(class_names)}; "
+            f"fine-tune it first ({finetuning}) or give another"
+        )
+    own = [_plain(config.id2label[i]) for i in range(len(class_names))]
+    wanted = [_plain(name) for name in class_names]
+    return torch.tensor([own.index(name) for name in wanted]) if set(own) == set(wanted) else None
+
+
+def _plain(label: str) -> str:
+    return label.lower().replace("_", " ").replace("-", " ").strip()
+
+
 def freeze(model: torch.nn.Module, precision: str, device: torch.device) -> torch.nn.Module:
     """The model in eval mode, without gradients, in a precision ("auto": half on a GPU, float32 elsewhere)."""
     if precision == "auto":

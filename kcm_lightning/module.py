@@ -12,12 +12,12 @@ from lightning.pytorch.utilities import move_data_to_device, rank_zero_warn
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kcm_lightning.collaboration import Outcome, collaborate
+from kcm_lightning.collaboration import Outcome, RowsByPlace, collaborate
 from kcm_lightning.data.augment import cutmix
 from kcm_lightning.distillation import Direction, gated_distillation
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Part, Temperatures, Thresholds, partition, probabilities
-from kcm_lightning.large import Cached, LargeModel
+from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
 from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
@@ -74,7 +74,7 @@ class KCMModule(L.LightningModule):
         self.distill_temperature, self.second_gate, self.cache = distill_temperature, second_gate, cache
         self.compare = not teacher.paid if compare is None else compare
         self.register_buffer("student_started", torch.tensor(False))
-        self._judge_answers: Tensor | None = None  # (samples, V), on the clean view, by a sample's stable place
+        self._judge_answers: RowsByPlace | None = None  # on the clean view
         if compile and _has_compiler():
             self.judge.compile()
             self.student.compile()
@@ -96,14 +96,9 @@ class KCMModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
-        classes = getattr(self.judge, "num_classes", len(data.class_names))
-        if classes != len(data.class_names):
-            raise InputError(
-                f"the judge answers {classes} classes, the data has {len(data.class_names)}: "
-                f"set --model.judge.num_classes={len(data.class_names)}"
-            )
-        if self.cache and not isinstance(self.teacher, Cached):
-            self.teacher = Cached(self.teacher, self.cache, data.name)
+        self._check_sizes(data)
+        if self.cache:
+            self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
         self.register_buffer("class_counts", data.class_counts, persistent=False)
         scheme = next(iter(data.regions))
@@ -112,6 +107,16 @@ class KCMModule(L.LightningModule):
         self.lm_rate = LMRate()
         if stage == "fit" and self.judge_ckpt:
             self._load_judge(self.judge_ckpt)
+        elif stage == "fit" and hasattr(self.judge, "initialise"):
+            self.judge.initialise()
+
+    def _check_sizes(self, data: L.LightningDataModule) -> None:
+        """The judge's sizes against the data's, where both have them."""
+        sizes = {"num_classes": ("classes", len(data.class_names)), "vocab_size": ("tokens", getattr(data, "vocab_size", None))}
+        for option, (what, has) in sizes.items():
+            knows = getattr(self.judge, option, has)
+            if has is not None and knows != has:
+                raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
 
     def _load_judge(self, path: str) -> None:
         if not Path(path).is_file():
@@ -153,17 +158,16 @@ class KCMModule(L.LightningModule):
         """The frozen judge's answers on the clean view, once a phase; fills the large model's cache on the way."""
         data = self.trainer.datamodule
         loader = data.distill_dataloader()
-        answers = None
+        places, answers = [], []
         for batch in tqdm(loader, desc="answers to distil from", disable=not self.trainer.is_global_zero, leave=False):
             batch = data.view(move_data_to_device(batch, self.device), augment=False)
             with self.trainer.precision_plugin.forward_context():
                 said = probabilities(self.judge(batch["small"]))
-            if answers is None:
-                answers = said.new_zeros(data.samples, said.shape[-1])
-            answers[batch["index"]] = said
+            places.append(batch["index"])
+            answers.append(said)
             if self.cache and self.distill_thresholds.teacher is not None:
-                self.teacher.distribution(batch["large"], said, batch["index"])
-        self._judge_answers = answers
+                self.teacher.teach(batch["large"], said, batch["index"])
+        self._judge_answers = RowsByPlace(torch.cat(places), torch.cat(answers))
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
@@ -198,8 +202,9 @@ class KCMModule(L.LightningModule):
         if self.distill_thresholds.teacher is None:  # equation 4 is off: nothing to ask
             teacher, trusted = judge, torch.zeros_like(judge[:, 0, 0])
         else:
-            teacher = self.teacher.distribution(batch["large"], judge[:, 0], batch["index"])
-            trusted = teacher[:, 0].amax(-1)
+            teacher = self.teacher.teach(batch["large"], judge[:, 0], batch["index"])
+            trusted = teacher[:, 0].amax(-1)  # NaN, which no gate keeps, where the large model has no answer
+            teacher = torch.where(teacher.isnan(), judge, teacher)
         parts = partition(judge[:, 0].amax(-1), trusted, self.distill_thresholds, self.partition)
         images, partner, own = self._mix(batch["small"], self.student_phase.cutmix)
         logits = self.student(images).unsqueeze(1)  # (B, 1, V)

@@ -1,6 +1,10 @@
 """Equation 2: a small model's confidence, put into the words that a large model reads."""
 
+from string import Formatter
+
 from torch import Tensor
+
+from kcm_lightning.errors import InputError
 
 PLAIN = "This is a photo of a {label}"
 
@@ -33,6 +37,46 @@ def fill(template: str, label: str, probability: float | None = None) -> str:
         return text
     stop = "." if text.endswith(".") else ""
     return f"{text.removesuffix('.')} with probability {probability:.2f}{stop}"
+
+
+def check_template(template: str, fields: tuple[str, ...], option: str) -> None:
+    """Refuses a template that lacks a field or has one that is not known.
+
+    Args:
+        template: with fields in braces.
+        fields: which it must have; it may also have `label` and `probability`.
+        option: the option of the configuration that holds it.
+
+    Raises:
+        InputError: it cannot be filled, or a field is missing.
+    """
+    try:
+        used = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        template.format(**{name: 0.5 if name == "probability" else "x" for name in used})
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"{option} cannot be filled: {error}") from error
+    known = {*fields, "label", "probability"}
+    if not set(fields) <= used <= known:
+        raise InputError(f"{option} must contain {_braced(fields)} and may contain {_braced(sorted(known - set(fields)))}")
+
+
+def _braced(names) -> str:
+    return " and ".join(f"{{{name}}}" for name in names)
+
+
+def state(template: str, class_names: list[str], hint: Tensor, bins: int, **fields: str) -> str:
+    """A template with a small model's answer and confidence in words (equation 2).
+
+    Args:
+        template: with `{label}`, `{probability}` and the names of `fields`.
+        class_names: in the order of the labels.
+        hint: the small model's probabilities, shape `(V,)`.
+        bins: equally spaced probabilities that can be stated.
+        **fields: what else to fill in.
+    """
+    confidence, label = hint.max(-1)
+    probability = to_bins(confidence, bins).item() / (bins - 1)
+    return template.format(label=class_names[int(label)], probability=probability, **fields)
 
 
 def prune(probabilities: Tensor, classes: list[int]) -> Tensor:

@@ -87,7 +87,7 @@ def summarise(columns: dict[str, Tensor], regions: Tensor, names: tuple[str, ...
     asked = {"judge": "judge", "student": "student", "teacher": "alone"}
     right = {who: columns[f"{column}_prediction"] == target for who, column in asked.items()}
     result["accuracy"]["judge"] = by_region(right["judge"])
-    compared = all((columns[f"{column}_prediction"] >= 0).all() for column in asked.values())
+    compared = all((columns[f"{column}_prediction"] != -1).all() for column in asked.values())
     if not compared:
         return result
     rate = result["lm_rate"]["called"]
@@ -259,7 +259,7 @@ def _lines(columns: dict[str, Tensor], class_names: list[str]) -> str:
         row["route"] = Route(row["route"]).name.lower()
         row["label"] = class_names[row["prediction"]]
         for name, value in row.items():
-            if value == -1 or value != value:
+            if value in (-1, -2) or value != value:
                 row[name] = None
         lines.append(json.dumps(row))
     return "\n".join(lines) + "\n"

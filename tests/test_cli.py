@@ -166,7 +166,7 @@ def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, cap
         ("'nonsense' is not accepted", [*quickstart, "--model.nonsense=3"]),
         ("--not_an_option", [*quickstart, "--not_an_option=3"]),
         ("give its folder", [*quickstart, "--model.teacher.name=nobody/nothing"]),
-        ("the judge answers 9 classes, the data has 10", [*quickstart, teacher, "--model.judge.num_classes=9"]),
+        ("the judge knows 9 classes, the data has 10", [*quickstart, teacher, "--model.judge.num_classes=9"]),
         ("is missing", ["fit", "--config", "cifar_lt_cpu.yaml", "--data.root", str(tmp_path)]),
         ("no checkpoint best.ckpt", ["test", "--config", "quickstart.yaml", teacher]),
         ("cannot be written", [*quickstart, teacher, "--run", str(tmp_path / "file" / "run")]),

@@ -191,7 +191,7 @@ def test_nan_loss_stops_names_the_step_and_keeps_the_last_good_checkpoint(make, 
 def test_class_counts_that_differ_are_refused_before_training(make, tmp_path, tiny_classifier):
     module = make()
     module.judge.num_classes = 7
-    with pytest.raises(InputError, match="the judge answers 7 classes, the data has 10"):
+    with pytest.raises(InputError, match="the judge knows 7 classes, the data has 10"):
         fit(module, tmp_path)
     module = make()
     module.teacher = ImageClassifier(str(tiny_classifier(7)))

@@ -1,7 +1,8 @@
 """LightningDataModules."""
 
+from kcm_lightning.data.apd import APD
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.data.cifar100_lt import CIFAR100LT
 from kcm_lightning.data.digits_lt import DigitsLT
 
-__all__ = ["CIFAR100LT", "DigitsLT", "KCMDataModule"]
+__all__ = ["APD", "CIFAR100LT", "DigitsLT", "KCMDataModule"]

@@ -62,20 +62,58 @@ class BatchOrder(Sampler[Tensor]):
         return -(-longest // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        positions = self.positions
+        own = self._own(self.positions)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+            yield from own.split(self.batch_size)
+        else:
+            yield from own.tensor_split(len(self))
+
+    def _own(self, positions: Tensor) -> Tensor:
+        """What this process sees in this epoch, in its order; shuffled, whole batches alone."""
+        if self.shuffle:
+            generator = self._generator()
             if self.weights is None:
                 positions = positions[torch.randperm(len(positions), generator=generator)]
             else:
                 positions = positions[self.weights.multinomial(len(positions), replacement=True, generator=generator)]
             # a data set smaller than one batch still gives one
             positions = positions[: len(self) * self.batch_size * self.processes]
-            yield from positions[self.rank :: self.processes].split(self.batch_size)
-        else:
-            yield from positions[self.rank :: self.processes].tensor_split(len(self))
+        return positions[self.rank :: self.processes]
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
 
 
-def batch_loader(dataset: ImageBatches, order: BatchOrder) -> DataLoader:
+class LengthBuckets(BatchOrder):
+    """Batches of samples that are about equally long, so that little of a batch is padding.
+
+    Shuffled, an epoch is shuffled first, then sorted by length within stretches of 50 batches, and the batches are
+    shuffled again: which samples meet still changes each epoch. Unshuffled, all samples are sorted by length.
+
+    Args:
+        lengths: of each position's sample, shape `(N,)`.
+        *args, **kwargs: as of `BatchOrder`.
+    """
+
+    stretch = 50
+
+    def __init__(self, lengths: Tensor, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.lengths = lengths
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shuffle:
+            own = self._own(self.positions[self.lengths.argsort(stable=True)])
+            yield from own.tensor_split(len(self))
+            return
+        places = self._own(torch.arange(len(self.positions)))
+        batches = []
+        for part in places.split(self.stretch * self.batch_size):
+            batches += self.positions[part[self.lengths[part].argsort(stable=True)]].split(self.batch_size)
+        for number in torch.randperm(len(batches), generator=self._generator()).tolist():
+            yield batches[number]
+
+
+def batch_loader(dataset: Dataset, order: BatchOrder) -> DataLoader:
     """A loader whose batches are the data set's own, without workers: there is nothing to wait for."""
     return DataLoader(dataset, sampler=order, batch_size=None, generator=torch.Generator())

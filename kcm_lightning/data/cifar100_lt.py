@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import class_counts, keep_counts
 from kcm_lightning.errors import InputError
@@ -41,7 +42,7 @@ class CIFAR100LT(LongTailedImages):
         subset_seed: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 500,
-        distill_split: Literal["train", "pool", "both"] = "train",
+        distill_split: DistillSplit = "train",
         distill_balance: float = 0.0,
         crop: int = 4,
         flip: bool = True,

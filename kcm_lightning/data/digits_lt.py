@@ -1,9 +1,8 @@
 """scikit-learn's bundled handwritten digits, long-tailed: real images that need no download."""
 
-from typing import Literal
-
 import torch
 
+from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import keep_counts
 from kcm_lightning.errors import InputError
@@ -25,7 +24,7 @@ class DigitsLT(LongTailedImages):
         imbalance: float = 20.0,
         batch_size: int = 32,
         eval_batch_size: int = 300,
-        distill_split: Literal["train", "pool", "both"] = "train",
+        distill_split: DistillSplit = "train",
         distill_balance: float = 0.0,
         crop: int = 1,
     ):

@@ -1,18 +1,16 @@
 """What the image data modules share: one uint8 tensor, its splits, loaders and augmentation."""
 
 import hashlib
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip
-from kcm_lightning.data.base import KCMDataModule
-from kcm_lightning.data.batches import BatchOrder, ImageBatches, batch_loader
+from kcm_lightning.data.base import DistillSplit, KCMDataModule
+from kcm_lightning.data.batches import ImageBatches
 from kcm_lightning.data.longtail import shots, thirds
 from kcm_lightning.errors import InputError
-from kcm_lightning.seed import global_seed
 
 
 class LongTailedImages(KCMDataModule):
@@ -38,24 +36,19 @@ class LongTailedImages(KCMDataModule):
         self,
         batch_size: int,
         eval_batch_size: int,
-        distill_split: Literal["train", "pool", "both"],
+        distill_split: DistillSplit,
         distill_balance: float,
         crop: int,
         flip: bool,
         cutout: int,
         rand_augment: int,
     ):
-        super().__init__()
+        super().__init__(batch_size, eval_batch_size, distill_split)
         if not 0 <= distill_balance <= 1:
             raise InputError(f"--data.distill_balance={distill_balance} must be from 0 to 1")
-        for option, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
-                raise InputError(f"--data.{option}={size} must be at least 1")
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.distill_split, self.distill_balance = distill_split, distill_balance
+        self.distill_balance = distill_balance
         self.crop, self.flip, self.cutout, self.rand_augment = crop, flip, cutout, rand_augment
         self.images: Tensor | None = None
-        self.positions: dict[str, Tensor] = {}
 
     def read(self) -> None:
         """Fills `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions` by split (train, val, test, pool)."""
@@ -68,30 +61,7 @@ class LongTailedImages(KCMDataModule):
         train_labels = self.labels[self.positions["train"]]
         self.class_counts = torch.bincount(train_labels, minlength=len(self.class_names))
         self.regions = {"thirds": thirds(self.class_counts), "shots": shots(self.class_counts)}
-        self._batches = ImageBatches(self.images, self.labels)
-
-    def train_dataloader(self) -> DataLoader:
-        """The training split, or in the distillation phase the split to distil on."""
-        if getattr(self.trainer.lightning_module, "distilling", False):
-            return self._loader(self._distill_positions(), shuffle=True, weights=self._distill_weights())
-        return self._loader(self.positions["train"], shuffle=True)
-
-    def val_dataloader(self) -> DataLoader:
-        return self._loader(self.positions["val"])
-
-    def test_dataloader(self) -> DataLoader:
-        return self._loader(self.positions["test"])
-
-    def predict_dataloader(self) -> DataLoader:
-        return self._loader(self.positions["test"])
-
-    def distill_dataloader(self) -> DataLoader:
-        """The split to distil on, whole in every process, in order."""
-        return batch_loader(self._batches, BatchOrder(self._distill_positions(), self.eval_batch_size, shuffle=False))
-
-    def _distill_positions(self) -> Tensor:
-        splits = ("train", "pool") if self.distill_split == "both" else (self.distill_split,)
-        return torch.cat([self.positions[split] for split in splits])
+        self.batches = ImageBatches(self.images, self.labels)
 
     def _distill_weights(self) -> Tensor | None:
         """Relative frequencies of the samples to distil on. The pool's labels are not known: its samples get the mean."""
@@ -100,18 +70,6 @@ class LongTailedImages(KCMDataModule):
         train = self.class_counts[self.labels[self.positions["train"]]].double() ** -self.distill_balance
         rest = len(self._distill_positions()) - len(train)
         return torch.cat([train, train.mean().expand(rest)])
-
-    def _loader(self, positions: Tensor, shuffle: bool = False, weights: Tensor | None = None) -> DataLoader:
-        order = BatchOrder(
-            positions,
-            self.batch_size if shuffle else self.eval_batch_size,
-            shuffle,
-            seed=global_seed(),
-            rank=self.trainer.global_rank,
-            processes=self.trainer.world_size,
-            weights=weights,
-        )
-        return batch_loader(self._batches, order)
 
     def view(self, batch: dict, augment: bool) -> dict:
         images = batch["large"]
@@ -132,13 +90,6 @@ class LongTailedImages(KCMDataModule):
         if not isinstance(inputs, Tensor) or inputs.dtype != torch.uint8 or inputs.dim() != 4 or inputs.shape[1] != 3:
             raise InputError("images must be a uint8 tensor of shape (B, 3, H, W)")
         return self.view({"large": inputs}, augment=False)
-
-    @property
-    def samples(self) -> int:
-        return len(self.labels)
-
-    def splits(self) -> dict[str, list[int]]:
-        return {split: positions.tolist() for split, positions in self.positions.items()}
 
     def fingerprint(self) -> dict:
         result = {}

@@ -9,14 +9,34 @@ from torch import Tensor
 
 from kcm_lightning.gating import tempered
 
+NO_ANSWER = -2  # asked, but nothing came of it
+
+
+def spread(labels: Tensor, confidences: Tensor, classes: int) -> Tensor:
+    """Distributions of a model that says one class and how sure it is; the rest goes evenly to the other classes.
+
+    Args:
+        labels: class indices, negative where there is no answer, shape `(B,)`.
+        confidences: fractions in [0, 1], shape `(B,)`; raised to just above an even share, so that the class stays on top.
+        classes: how many there are.
+
+    Returns:
+        Shape `(B, 1, V)`, float32; NaN where there is no answer.
+    """
+    sure = confidences.float().clamp(min=1 / classes + 1e-4, max=1.0).unsqueeze(1)
+    result = ((1 - sure) / max(1, classes - 1)).expand(-1, classes).clone()
+    result.scatter_(1, labels.clamp_min(0).unsqueeze(1), sure)
+    result[labels < 0] = float("nan")
+    return result.unsqueeze(1)
+
 
 @dataclass
 class Answer:
     """What a model says of a batch.
 
     Args:
-        prediction: class indices of shape `(B,)`, or B texts.
-        confidence: fractions in [0, 1], float32, shape `(B,)`.
+        prediction: class indices of shape `(B,)`, or B texts; `NO_ANSWER` where the model said nothing of use.
+        confidence: fractions in [0, 1], float32, shape `(B,)`; NaN where there is no answer.
     """
 
     prediction: Tensor | list[str]
@@ -67,6 +87,28 @@ class LargeModel(ABC):
             Shape `(B, L, V)`, float32; L = 1 for a classifier.
         """
 
+    def teach(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """What a student is taught: as of `distribution`, but NaN for a sample that the model has no answer to.
+
+        A model that must not be asked about everything says so here: one that is paid, beyond what `fit` may spend.
+        """
+        return self.distribution(inputs, hint, samples)
+
+    def cached(self, folder: str, dataset: str) -> "LargeModel":
+        """This model with its answers kept in a folder.
+
+        Args:
+            folder: made when missing.
+            dataset: name of the data set that sample numbers refer to.
+        """
+        from kcm_lightning.large.cache import Cached
+
+        return Cached(self, folder, dataset)
+
+    def usage(self) -> dict:
+        """What asking has cost so far; empty for a model that costs nothing but time."""
+        return {}
+
     def answer(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None, temperature: float = 1.0) -> Answer:
         """The model's answers and its confidences in them.
 
@@ -75,6 +117,7 @@ class LargeModel(ABC):
             temperature: divisor of the model's logits.
         """
         confidence, prediction = tempered(self.distribution(inputs, hint, samples)[:, 0], temperature).max(-1)
+        prediction[confidence.isnan()] = NO_ANSWER
         return Answer(prediction, confidence)
 
     def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:

@@ -57,6 +57,9 @@ class Cached(LargeModel):
     def identity(self) -> str:
         return self.model.identity
 
+    def cached(self, folder: str, dataset: str) -> LargeModel:
+        return self
+
     def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
         return self.model.prompt_keys(hint, size)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.large.base import LargeModel
 from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained
+from kcm_lightning.large.base import LargeModel
 from kcm_lightning.prompts import PLAIN, fill, prune, to_bins
 
 # The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT licence).

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
 from kcm_lightning.large.base import LargeModel
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained
 
 
 class ImageClassifier(LargeModel):
@@ -30,14 +29,7 @@ class ImageClassifier(LargeModel):
 
         model = from_pretrained(AutoModelForImageClassification, self.name, "--model.teacher.name")
         self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.teacher.name")
-        if model.config.num_labels != len(class_names):
-            raise InputError(
-                f"--model.teacher.name: {self.name!r} knows {model.config.num_labels} classes, the data has "
-                f"{len(class_names)}; fine-tune it first (image_classifier_finetune.yaml) or give another"
-            )
-        own = [_plain(model.config.id2label[i]) for i in range(len(class_names))]
-        wanted = [_plain(name) for name in class_names]
-        self.order = torch.tensor([own.index(name) for name in wanted]) if set(own) == set(wanted) else None
+        self.order = label_order(model.config, class_names, "--model.teacher.name", "image_classifier_finetune.yaml")
         self.model = freeze(model, self.precision, device)
 
     @property
@@ -54,7 +46,3 @@ class ImageClassifier(LargeModel):
         if self.order is not None:
             probabilities = probabilities[:, self.order.to(probabilities.device)]
         return probabilities.unsqueeze(1)  # (B, 1, V)
-
-
-def _plain(label: str) -> str:
-    return label.lower().replace("_", " ").replace("-", " ").strip()

@@ -120,9 +120,7 @@ class GRU(TextNet):
         embeddings_from: str | None = None,
     ):
         head = nn.Sequential(nn.Linear(4 * width, width), nn.SiLU(), nn.Linear(width, num_classes))
-        super().__init__(
-            num_classes, vocab_size, embedding, _Packed(embedding, width), head, 2 * width, dropout, embeddings_from
-        )
+        super().__init__(num_classes, vocab_size, embedding, _Packed(embedding, width), head, 2 * width, dropout, embeddings_from)
 
 
 class _Packed(nn.Module):

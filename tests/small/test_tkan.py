@@ -56,7 +56,8 @@ def test_embeddings_start_as_principal_components_of_a_large_model(tmp_path):
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_position_embeddings=16)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=50, max_position_embeddings=16, **sizes)
     large = BertModel(config)
     large.save_pretrained(tmp_path)
     model = TKAN(2, embeddings_from=str(tmp_path), vocab_size=50, embedding=16, width=8)

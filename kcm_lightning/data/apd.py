@@ -1,0 +1,162 @@
+"""Amazon product reviews, good or bad (APD)."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from kcm_lightning.data.base import DistillSplit, KCMDataModule
+from kcm_lightning.data.download import download
+from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore
+from kcm_lightning.data.reviews import review_file
+from kcm_lightning.errors import InputError
+from kcm_lightning.hugging_face import from_pretrained
+
+CATEGORIES = ("Video_Games", "Kindle_Store", "Baby", "Movies_and_TV", "Electronics", "Office_Products")
+URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
+_PADDING, _MASKED = 0, "mask_token_id"
+
+
+class APD(KCMDataModule):
+    """Reviews of McAuley's 5-core files: 4 and 5 stars are positive, 1 and 2 negative, 3 left out.
+
+    A review's stable place is a hash of its text. All reviews of a product are on one side of the split; where
+    the product is not known, all copies of a text. What balancing leaves out of the training side, and its reviews
+    of 3 stars, are the pool: they can be distilled on, since that needs no label.
+
+    Args:
+        root: folder with `reviews_<Category>_5.json[.gz]` (2014) or `<Category>_5.json[.gz]` (2018).
+        category: one of them, or "all" for the paper's six together.
+        download: fetch missing files of the paper's six categories into `root`.
+        tokenizer: hub name or folder of the small model's tokenizer.
+        max_tokens: of a review, for the small model; the rest is cut off.
+        balance: cut the more frequent class of each split to the size of the other.
+        test_share, val_share: of the products or texts.
+        token_dropout: share of a review's tokens, in [0, 1), that training replaces by the mask token.
+        batch_size, eval_batch_size: reviews a step.
+        distill_split: "train"; "pool", the unlabelled rest of the training side; or "both".
+        prepared: folder for the tokenised reviews; made on the first run.
+    """
+
+    class_names: ClassVar = list(CLASSES)
+    regions: ClassVar = {"class": torch.arange(2)}
+    region_names: ClassVar = {"class": CLASSES}
+
+    def __init__(
+        self,
+        root: str = "data",
+        category: str = "Office_Products",
+        download: bool = False,
+        tokenizer: str = "bert-base-uncased",
+        max_tokens: int = 256,
+        balance: bool = True,
+        test_share: float = 0.2,
+        val_share: float = 0.1,
+        token_dropout: float = 0.0,
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        distill_split: DistillSplit = "train",
+        prepared: str = "runs/prepared",
+    ):
+        super().__init__(batch_size, eval_batch_size, distill_split)
+        for option, value in (("test_share", test_share), ("val_share", val_share)):
+            if not 0 < value < 1:
+                raise InputError(f"--data.{option}={value} must be between 0 and 1")
+        if test_share + val_share >= 1 or not 0 <= token_dropout < 1 or max_tokens < 1:
+            raise InputError("--data: test_share + val_share and token_dropout must be below 1, max_tokens at least 1")
+        self.root, self.category, self.download, self.tokenizer_name = Path(root), category, download, tokenizer
+        self.max_tokens, self.balance, self.prepared = max_tokens, balance, Path(prepared)
+        self.test_share, self.val_share, self.token_dropout = test_share, val_share, token_dropout
+        self.batches: ReviewStore | None = None
+        self._tokenizer = None
+
+    @property
+    def name(self) -> str:
+        return "apd"
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.category}"
+
+    @property
+    def tokenizer(self):
+        if self._tokenizer is None:
+            from transformers import AutoTokenizer
+
+            self._tokenizer = from_pretrained(AutoTokenizer, self.tokenizer_name, "--data.tokenizer")
+        return self._tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokenizer)
+
+    def prepare_data(self) -> None:
+        """Finds the files, or fetches them if asked to, and tokenises them once."""
+        folder = self._folder()
+        if not (folder / "facts.json").is_file():
+            recipe = Recipe(self._files(), self.max_tokens, self.test_share, self.val_share, self.balance)
+            ReviewStore.make(folder, recipe, self.tokenizer)
+
+    def _files(self) -> dict[str, Path]:
+        wanted = CATEGORIES if self.category == "all" else (self.category,)
+        found = {category: review_file(self.root, category) for category in wanted}
+        for category in [category for category, path in found.items() if path is None]:
+            if self.download and category in CATEGORIES:
+                found[category] = self.root / f"reviews_{category}_5.json.gz"
+                download(URL.format(category=category), found[category])
+                continue
+            here = sorted({path.name.removeprefix("reviews_").split("_5.json")[0] for path in self.root.glob("*_5.json*")})
+            raise InputError(
+                f"--data.category: there are no reviews of {category!r} in {str(self.root)!r}"
+                + (f", only of {', '.join(here)}" if here else "")
+                + f"; known are {', '.join(CATEGORIES)} and all; give their folder with --data.root, or --data.download=true"
+            )
+        return found
+
+    def _folder(self) -> Path:
+        """Where the tokenised reviews are, named by all that makes a difference to them."""
+        recipe = [self.max_tokens, self.balance, self.test_share, self.val_share]
+        for category, path in self._files().items():
+            state = path.stat()
+            recipe += [category, path.name, state.st_size, state.st_mtime_ns]
+        words = hashlib.sha256(repr(sorted(self.tokenizer.get_vocab().items())).encode()).hexdigest()
+        return self.prepared / f"{self.category}-{hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]}"
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.batches is not None:
+            return
+        self.prepare_data()
+        self.batches = store = ReviewStore(self._folder())
+        self.lengths = store.lengths
+        self.positions = {
+            name: (store.split == number).nonzero().squeeze(1) for number, name in enumerate(SPLITS) if name != "unused"
+        }
+        self.class_counts = torch.bincount(store.labels[self.positions["train"]], minlength=len(CLASSES))
+
+    def splits(self) -> dict[str, list[int]]:
+        return {split: self.batches.keys[positions].tolist() for split, positions in self.positions.items()}
+
+    def fingerprint(self) -> dict:
+        result = {"truncated": self.batches.facts["truncated"], "read": self.batches.facts["categories"]}
+        for split, positions in self.positions.items():
+            rows = torch.stack([self.batches.keys[positions], self.batches.labels[positions]])
+            digest = hashlib.sha256(rows[:, rows[0].argsort()].numpy().tobytes())
+            result[split] = {"samples": len(positions), "sha256": digest.hexdigest()[:16]}
+        return result
+
+    def view(self, batch: dict, augment: bool) -> dict:
+        if not augment or not self.token_dropout:
+            return batch
+        tokens = batch["small"]
+        dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != _PADDING)
+        return {**batch, "small": tokens.masked_fill(dropped, getattr(self.tokenizer, _MASKED))}
+
+    def batch_of(self, inputs: Sequence[str]) -> dict:
+        """A batch of texts."""
+        if isinstance(inputs, str) or not inputs or not all(isinstance(text, str) for text in inputs):
+            raise InputError("reviews must be a list of texts")
+        numbers = self.tokenizer(list(inputs), add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
+        rows = [torch.tensor(row or [self.tokenizer.unk_token_id]) for row in numbers]
+        return {"large": list(inputs), "small": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_PADDING)}

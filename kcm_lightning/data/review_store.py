@@ -1,0 +1,215 @@
+"""Reviews on disk as flat arrays, so that a data set larger than memory is read as fast as a small one."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kcm_lightning.data.reviews import Review, Skipped, normalised, number_of, read_reviews, side_of
+from kcm_lightning.errors import InputError
+
+CLASSES = ("negative", "positive")
+SPLITS = ("unused", "train", "pool", "val", "test")
+UNLABELLED = -1
+_AT_ONCE = 1_000
+
+
+@dataclass
+class Recipe:
+    """What is made of review files.
+
+    Args:
+        files: of each category.
+        max_tokens: after which a review is cut off.
+        test_share, val_share: of the products or texts.
+        balance: whether each class of each split of a category is cut to the size of the smaller one.
+    """
+
+    files: dict[str, Path]
+    max_tokens: int
+    test_share: float
+    val_share: float
+    balance: bool
+
+
+class ReviewStore(Dataset):
+    """Batches of reviews out of a folder that `ReviewStore.make` has written.
+
+    Attributes:
+        keys: stable places, shape `(N,)`.
+        labels: 0 negative, 1 positive, -1 not used, shape `(N,)`.
+        split: indices into `SPLITS`, shape `(N,)`.
+        lengths: tokens of each review, shape `(N,)`.
+        facts: what was read and left out.
+    """
+
+    def __init__(self, folder: Path):
+        table = np.load(folder / "table.npz")
+        self.keys, self.labels, self.split = (
+            torch.from_numpy(table[name].astype(np.int64)) for name in ("key", "label", "split")
+        )
+        self._token_ends, self._text_ends = table["token_end"], table["text_end"]
+        self.lengths = torch.from_numpy(np.diff(self._token_ends, prepend=0))
+        self._tokens = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r")
+        self._texts = np.memmap(folder / "texts.bin", dtype=np.uint8, mode="r")
+        self.facts = json.loads((folder / "facts.json").read_text())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, positions: Tensor) -> dict:
+        return {
+            "small": self.tokens(positions),
+            "large": self.texts(positions),
+            "target": self.labels[positions],
+            "index": self.keys[positions],
+        }
+
+    def tokens(self, positions: Tensor) -> Tensor:
+        """Token numbers, padded with 0 to the longest, shape `(B, T)`."""
+        lengths = self.lengths[positions].numpy()
+        steps = np.arange(lengths.max())
+        inside = steps < lengths[:, None]
+        starts = self._token_ends[positions.numpy()] - lengths
+        places = np.where(inside, starts[:, None] + steps, 0)
+        return torch.from_numpy(np.where(inside, self._tokens[places], 0).astype(np.int64))
+
+    def texts(self, positions: Tensor) -> list[str]:
+        ends = self._text_ends
+        bounds = [(ends[p - 1] if p else 0, ends[p]) for p in positions.tolist()]
+        return [self._texts[start:end].tobytes().decode() for start, end in bounds]
+
+    @staticmethod
+    def make(folder: Path, recipe: Recipe, tokenizer) -> None:
+        """Reads the files once, as a stream, and writes the folder whole or not at all.
+
+        Args:
+            folder: to write.
+            recipe: what to make of which files.
+            tokenizer: a fast Hugging Face tokenizer.
+
+        Raises:
+            InputError: a file is damaged, or a class is missing.
+        """
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        partial.mkdir(parents=True)
+        try:
+            with _Writer(partial, recipe, tokenizer) as writer:
+                for category, path in recipe.files.items():
+                    writer.read(category, path)
+                writer.finish()
+            if folder.exists():  # another process was faster
+                shutil.rmtree(partial)
+            else:
+                os.replace(partial, folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@dataclass
+class _Rows:
+    """A few numbers for each review, the only part of it that is held in memory."""
+
+    key: list[int] = field(default_factory=list)
+    label: list[int] = field(default_factory=list)
+    split: list[int] = field(default_factory=list)
+    category: list[int] = field(default_factory=list)
+    token_end: list[int] = field(default_factory=list)
+    text_end: list[int] = field(default_factory=list)
+
+
+class _Writer:
+    def __init__(self, folder: Path, recipe: Recipe, tokenizer):
+        self.folder, self.recipe, self.tokenizer = folder, recipe, tokenizer
+        self.rows, self.seen, self.waiting = _Rows(), set(), []
+        self.facts = {"categories": {}, "truncated": 0}
+
+    def __enter__(self):
+        self.tokens, self.texts = (self.folder / "tokens.bin").open("wb"), (self.folder / "texts.bin").open("wb")
+        return self
+
+    def __exit__(self, *raised) -> None:
+        self.tokens.close()
+        self.texts.close()
+
+    def read(self, category: str, path: Path) -> None:
+        skipped, copies, number = Skipped(), 0, len(self.facts["categories"])
+        for review in read_reviews(path, skipped):
+            mark = number_of(normalised(review.text))
+            if mark in self.seen:
+                copies += 1
+                continue
+            self.seen.add(mark)
+            self._note(review, number)
+        self._flush()
+        self.facts["categories"][category] = {
+            "lines": skipped.read,
+            "broken_lines": len(skipped.broken),
+            "first_broken_lines": skipped.broken[:10],
+            "without_text_or_stars": skipped.empty,
+            "copies": copies,
+        }
+
+    def _note(self, review: Review, category: int) -> None:
+        side = side_of(review, self.recipe.test_share, self.recipe.val_share)
+        label = UNLABELLED if review.stars == 3 else int(review.stars > 3)
+        if label == UNLABELLED:  # neither good nor bad: only what needs no label can use it
+            side = "pool" if side == "train" else "unused"
+        rows = self.rows
+        rows.key.append(number_of(review.text))
+        rows.label.append(label)
+        rows.split.append(SPLITS.index(side))
+        rows.category.append(category)
+        self.waiting.append(review.text)
+        if len(self.waiting) == _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self.waiting:
+            return
+        numbers = self.tokenizer(self.waiting, add_special_tokens=False, verbose=False)["input_ids"]
+        for text, tokens in zip(self.waiting, numbers, strict=True):
+            self.facts["truncated"] += len(tokens) > self.recipe.max_tokens
+            kept = tokens[: self.recipe.max_tokens] or [self.tokenizer.unk_token_id]
+            self.tokens.write(np.asarray(kept, dtype="<i4").tobytes())
+            self.texts.write(text.encode())
+            self.rows.token_end.append(self.tokens.tell() // 4)
+            self.rows.text_end.append(self.texts.tell())
+        self.waiting = []
+
+    def finish(self) -> None:
+        types = {"label": np.int8, "split": np.int8, "category": np.int8}
+        table = {name: np.array(values, dtype=types.get(name, np.int64)) for name, values in vars(self.rows).items()}
+        if self.recipe.balance:
+            _balance(table)
+        self.facts["truncated"] /= max(1, len(table["key"]))
+        for category, name in enumerate(self.recipe.files):
+            for split in ("train", "val", "test"):
+                rows = (table["category"] == category) & (table["split"] == SPLITS.index(split))
+                for label, word in enumerate(CLASSES):
+                    if not (table["label"][rows] == label).any():
+                        raise InputError(f"{name} has no {word} review in its {split} split: two classes are needed")
+        np.savez(self.folder / "table.npz", **table)
+        (self.folder / "facts.json").write_text(json.dumps(self.facts))
+
+
+def _balance(table: dict[str, np.ndarray]) -> None:
+    """Takes what the larger class has too much out of each split of each category; of the training split, to the pool.
+
+    Which ones: those with the highest numbers, that is, by a hash of their text.
+    """
+    for category in np.unique(table["category"]):
+        for split in ("train", "val", "test"):
+            own = (table["category"] == category) & (table["split"] == SPLITS.index(split))
+            classes = [np.flatnonzero(own & (table["label"] == label)) for label in range(len(CLASSES))]
+            size = min(len(rows) for rows in classes)
+            for rows in classes:
+                over = rows[table["key"][rows].argsort(kind="stable")[size:]]
+                table["split"][over] = SPLITS.index("pool" if split == "train" else "unused")

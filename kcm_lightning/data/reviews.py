@@ -1,0 +1,125 @@
+"""Amazon reviews in McAuley's JSON lines: read as a stream, labelled, and parted into splits."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kcm_lightning.errors import InputError
+
+BAD_SHARE = 0.01
+
+
+@dataclass
+class Review:
+    """One review.
+
+    Args:
+        text: what was written.
+        stars: 1 to 5.
+        product: its number, or None where the file does not say.
+    """
+
+    text: str
+    stars: float
+    product: str | None
+
+
+@dataclass
+class Skipped:
+    """Lines of a file that hold no review.
+
+    Args:
+        broken: numbers of lines that are no JSON object, from 1.
+        empty: how many have no text or no stars; the 2018 files have some.
+        read: how many lines were read.
+    """
+
+    broken: list[int] = field(default_factory=list)
+    empty: int = 0
+    read: int = 0
+
+
+def review_file(root: Path, category: str) -> Path | None:
+    """The file of a category, by its 2014 or its 2018 name; None where there is none."""
+    names = [f"{name}{suffix}" for name in (f"reviews_{category}_5", f"{category}_5") for suffix in (".json.gz", ".json")]
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
+    """The reviews of a file, one at a time.
+
+    Args:
+        path: JSON lines, gzipped where the name says so.
+        skipped: is told what was left out.
+
+    Raises:
+        InputError: the file is no gzip, is cut off, or more than one line in a hundred is no JSON object.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    with path.open("rb") as raw, opened(raw if path.suffix == ".gz" else path, "rb") as lines:
+        bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False)
+        try:
+            for line in lines:
+                skipped.read += 1
+                if skipped.read % 5_000 == 0:
+                    bar.update(raw.tell() - bar.n)
+                    _refuse_rubbish(path, skipped)
+                review = _parse(line, skipped)
+                if review is not None:
+                    yield review
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path} is no gzip file, or a damaged one: {error}; delete it and fetch it again") from error
+        except EOFError as error:
+            raise InputError(f"{path} is cut off after {skipped.read} lines: delete it and fetch it again") from error
+        finally:
+            bar.close()
+    _refuse_rubbish(path, skipped)
+
+
+def _parse(line: bytes, skipped: Skipped) -> Review | None:
+    try:
+        row = json.loads(line)
+        text, stars, product = row.get("reviewText"), row.get("overall"), row.get("asin")
+    except (ValueError, AttributeError):
+        if line.strip():
+            skipped.broken.append(skipped.read)
+        return None
+    if not isinstance(text, str) or not text.strip() or not isinstance(stars, int | float):
+        skipped.empty += 1
+        return None
+    return Review(text, stars, product or None)
+
+
+def _refuse_rubbish(path: Path, skipped: Skipped) -> None:
+    if len(skipped.broken) > BAD_SHARE * skipped.read:
+        shown = ", ".join(str(number) for number in skipped.broken[:5])
+        raise InputError(
+            f"{path}: {len(skipped.broken)} of {skipped.read} lines are no JSON (lines {shown}, ...): is it a review file?"
+        )
+
+
+def number_of(text: str) -> int:
+    """A text's stable place: 63 bits of its hash."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+def normalised(text: str) -> str:
+    """A text without what does not tell two reviews apart: case and white space."""
+    return " ".join(text.lower().split())
+
+
+def side_of(review: Review, test_share: float, val_share: float) -> str:
+    """Split that a review belongs to, by its product where that is known, else by its text.
+
+    All reviews of a product, or all copies of a text, land on one side, whichever other reviews there are.
+    """
+    place = number_of(review.product or normalised(review.text)) / 2**63
+    if place < test_share:
+        return "test"
+    return "val" if place < test_share + val_share else "train"

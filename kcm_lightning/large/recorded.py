@@ -1,0 +1,85 @@
+"""Recorded answers as the large model: everything can be run again, offline and for nothing."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large.base import LargeModel, spread
+
+
+class Recorded(LargeModel):
+    """Class names out of a file of JSON lines.
+
+    Each line has `answer`, a class name, perhaps `confidence`, a fraction in [0, 1], and says which sample it is of:
+    `index`, the sample's stable place as `predictions.jsonl` has it, or `text`, the very text. In `fit`, a sample
+    without an answer is one that the model is not confident of; in `test` it is an error.
+
+    Args:
+        path: the file.
+        recorded_confidence: of answers that have none.
+    """
+
+    def __init__(self, path: str, recorded_confidence: float = 0.9):
+        if not 0 <= recorded_confidence <= 1:
+            raise InputError(f"--model.teacher.recorded_confidence={recorded_confidence} is outside [0, 1]")
+        self.path, self.recorded_confidence = Path(path), recorded_confidence
+        self.answers: dict[int | str, tuple[int, float]] | None = None
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        self.device, self.classes = device, len(class_names)
+        if self.answers is not None:
+            return
+        if not self.path.is_file():
+            raise InputError(f"--model.teacher.path: there is no file {str(self.path)!r}")
+        words, answers = [name.lower() for name in class_names], {}
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                key = row["index"] if "index" in row else row["text"]
+                answer, confidence = str(row["answer"]), float(row.get("confidence") or self.recorded_confidence)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{self.path}, line {number}: not `answer` with `index` or `text` ({error!r})") from error
+            if answer.strip().lower() not in words or not 0 <= confidence <= 1:
+                known = ", ".join(class_names[:10])
+                raise InputError(f"{self.path}, line {number}: {answer!r} with confidence {confidence} is none of {known}")
+            answers[key] = words.index(answer.strip().lower()), confidence
+        self.answers = answers
+
+    @property
+    def identity(self) -> str:
+        return f"Recorded {hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]} {self.recorded_confidence}"
+
+    def cached(self, folder: str, dataset: str) -> LargeModel:
+        return self  # it is a cache
+
+    def distribution(self, inputs: Sequence, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """The recorded class's probability, the rest evenly over the others.
+
+        Raises:
+            InputError: a sample has no answer; it is named.
+        """
+        found = self._find(inputs, samples)
+        for row, answer in enumerate(found):
+            if answer is None:
+                name = f" {inputs[row][:60]!r}" if isinstance(inputs[row], str) else ""
+                place = "" if samples is None else f" {samples[row].item()}"
+                raise InputError(f"{self.path} has no answer to sample{place}{name}")
+        return self._distributions(found)
+
+    def teach(self, inputs: Sequence, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """As `distribution`, but NaN for a sample without an answer."""
+        return self._distributions(self._find(inputs, samples))
+
+    def _find(self, inputs: Sequence, samples: Tensor | None) -> list[tuple[int, float] | None]:
+        places = [None] * len(inputs) if samples is None else samples.tolist()
+        texts = inputs if isinstance(inputs, list) else [None] * len(inputs)
+        return [self.answers.get(place, self.answers.get(text)) for place, text in zip(places, texts, strict=True)]
+
+    def _distributions(self, found: list[tuple[int, float] | None]) -> Tensor:
+        labels, confidences = zip(*(answer or (-1, 0.0) for answer in found), strict=True)
+        return spread(torch.tensor(labels), torch.tensor(confidences), self.classes).to(self.device)

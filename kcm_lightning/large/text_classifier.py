@@ -1,0 +1,74 @@
+"""Any Hugging Face text classifier as the large model."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
+from kcm_lightning.large.base import LargeModel
+from kcm_lightning.prompts import check_template, state, to_bins
+
+BINS = 11
+
+
+class TextClassifier(LargeModel):
+    """A model that `AutoModelForSequenceClassification` loads.
+
+    Its classes are matched to the data's by name where both have the same names, else by position.
+
+    Args:
+        name: hub name or folder.
+        prompt: equation 2, a template with `{label}` and `{probability}` of the small model (in steps of a tenth) and
+            `{text}`; null gives the model the bare text.
+        max_tokens: after which a text is cut off; null is the most that the model takes.
+        precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
+    """
+
+    def __init__(self, name: str, prompt: str | None = None, max_tokens: int | None = None, precision: str = "auto"):
+        if prompt is not None:
+            check_template(prompt, ("text",), "--model.teacher.prompt")
+        self.name, self.prompt, self.max_tokens, self.precision = name, prompt, max_tokens, precision
+        self.uses_hint = prompt is not None
+        self.model = None
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        if self.model is not None:
+            self.model.to(device)
+            return
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        option = "--model.teacher.name"
+        model = from_pretrained(AutoModelForSequenceClassification, self.name, option)
+        self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
+        positions = getattr(model.config, "max_position_embeddings", None) or self._tokenizer.model_max_length
+        self._length = min(self.max_tokens or positions, positions, self._tokenizer.model_max_length)
+        self._order = label_order(model.config, class_names, option, "apd_bert_finetune.yaml")
+        self._class_names = class_names
+        self.model = freeze(model, self.precision, device)
+
+    @property
+    def identity(self) -> str:
+        return f"TextClassifier {fingerprint(self.name)} {self.model.dtype} {self._length} {self.prompt!r}"
+
+    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
+        if self.prompt is None or hint is None:
+            return [b""] * size
+        confidence, label = hint.max(-1)
+        rows = torch.stack([label, to_bins(confidence, BINS)], dim=-1).to(torch.int16).cpu().numpy()
+        return [row.tobytes() for row in rows]
+
+    @torch.no_grad()
+    def distribution(self, inputs: Sequence[str], hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        """Probabilities of the data's classes; `inputs` are B texts."""
+        texts = list(inputs)
+        if self.prompt is not None and hint is not None:
+            pairs = zip(texts, hint.cpu(), strict=True)
+            texts = [state(self.prompt, self._class_names, own, BINS, text=text) for text, own in pairs]
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._length, return_tensors="pt")
+        device = self.model.device
+        with torch.autocast(device.type, enabled=False):
+            probabilities = self.model(**tokens.to(device)).logits.float().softmax(-1)
+        if self._order is not None:
+            probabilities = probabilities[:, self._order.to(device)]
+        return probabilities.unsqueeze(1)  # (B, 1, V)

@@ -1,0 +1,124 @@
+"""A server that speaks the chat protocol truly and can be told to misbehave; nothing here is part of the project."""
+
+import json
+import math
+import random
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def right_word(text: str) -> str:
+    """What this server's model thinks of a text."""
+    return "positive" if sum(text.encode()) % 2 else "negative"
+
+
+class ChatServer:
+    """Runs in a thread of its own, on a free port of the loopback.
+
+    Args:
+        faults: share of the requests that go wrong, by kind: "429", "500", "cut", "hang", "garbage".
+        off_format: texts that contain this word are never answered in the asked form.
+        logprobs: whether the server has log-probabilities; where not, it refuses requests that ask for them.
+        echo_key: whether error messages repeat the key, as some servers do.
+        delay: seconds that an answer takes.
+    """
+
+    def __init__(self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None):
+        self.faults, self.off_format, self.logprobs = faults or {}, off_format, logprobs
+        self.echo_key, self.delay, self.always = echo_key, delay, always
+        self.random, self.lock = random.Random(0), threading.Lock()
+        self.requests, self.sent, self.keys = Counter(), Counter(), set()
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+    def __enter__(self):
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *raised):
+        self.http.shutdown()
+        self.http.server_close()
+
+    def fault(self) -> str | None:
+        if self.always:
+            return self.always
+        with self.lock:
+            draw = self.random.random()
+        for kind, share in self.faults.items():
+            if draw < share:
+                return kind
+            draw -= share
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner: ChatServer
+
+    def log_message(self, *args):
+        pass
+
+    def _send(self, status: int, body: dict | bytes, headers=(), cut: bool = False):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(data))), *headers):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.close_connection = True
+
+    def _error(self, status: int, message: str, headers=()):
+        if self.owner.echo_key:
+            message += f" (you sent {self.headers['Authorization']})"
+        self._send(status, {"error": {"message": message, "type": "error", "param": None, "code": None}}, headers)
+
+    def do_GET(self):
+        if self.headers["Authorization"] == "Bearer wrong":
+            return self._error(401, "Incorrect API key provided")
+        if self.path == "/v1/models":
+            model = {"id": "judge-1", "object": "model", "created": 0, "owned_by": "tests"}
+            return self._send(200, {"object": "list", "data": [model]})
+        self._error(404, "no such page")
+
+    def do_POST(self):
+        owner = self.owner
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions":
+            return self._error(404, "no such page")
+        text = asked["messages"][-1]["content"].split("\n\n")[-1]
+        with owner.lock:
+            owner.requests[text] += 1
+            owner.keys.add(self.headers["Authorization"])
+        if asked["model"] != "judge-1":
+            return self._error(404, f"The model {asked['model']} does not exist")
+        if asked.get("logprobs") and not owner.logprobs:
+            return self._error(400, "logprobs are not supported by this model")
+        fault = owner.fault()
+        if fault == "429":
+            return self._error(429, "slow down", [("Retry-After", "0.05")])
+        if fault == "500":
+            return self._error(500, "the server had an error")
+        if fault == "hang":
+            time.sleep(3)
+            self.close_connection = True
+            return None
+        time.sleep(owner.delay)
+        word = right_word(text)
+        if owner.off_format and owner.off_format in text:
+            word = f"I would say it is {word}, on the whole"
+        token = {"token": word, "logprob": math.log(0.75), "bytes": None, "top_logprobs": []}
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": word}, "logprobs": None}
+        if asked.get("logprobs"):
+            choice["logprobs"] = {"content": [token], "refusal": None}
+        usage = {"prompt_tokens": len(text.split()), "completion_tokens": 1, "total_tokens": len(text.split()) + 1}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "judge-1", "choices": [choice], "usage": usage}
+        if fault == "garbage":
+            return self._send(200, b'{"id": "x", "choices": [{"index": 0, "mess')
+        with owner.lock:
+            owner.sent[text] += 1
+        return self._send(200, body, cut=fault == "cut")

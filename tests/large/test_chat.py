@@ -1,0 +1,195 @@
+"""Chat against a server that misbehaves: nothing lost, nothing asked twice, nothing bought unasked, no key anywhere."""
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large import Chat
+from kcm_lightning.large.budget import Budget, Prices
+from tests.large.chat_server import ChatServer, right_word
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["negative", "positive"]
+
+
+def chat(server: ChatServer, folder: Path, **options) -> Chat:
+    settings = {"concurrency": 4, "timeout": 1.0, "prompt": "Is it {labels}?\n\n{text}", **options}
+    model = Chat("judge-1", server.url, answers=str(folder / "answers.sqlite"), **settings)
+    model.load(CLASSES, torch.device("cpu"))
+    return model
+
+
+def expected(texts: list[str]) -> list[int]:
+    return [CLASSES.index(right_word(text)) for text in texts]
+
+
+def reviews(count: int) -> list[str]:
+    return [f"review number {i} says {'good' if i % 3 else 'bad'} things" for i in range(count)]
+
+
+def test_answers_confidences_and_the_store(tmp_path):
+    texts = reviews(20)
+    with ChatServer() as server:
+        answer = chat(server, tmp_path).answer(texts)
+        again = chat(server, tmp_path)
+        assert torch.equal(again.answer(texts).prediction, answer.prediction)
+        assert sum(server.requests.values()) == 20
+    assert answer.prediction.tolist() == expected(texts)
+    torch.testing.assert_close(answer.confidence, torch.full((20,), 0.75))
+    usage = again.usage()
+    assert usage["requests"] == 20 and usage["this_command"]["from_store"] == 20
+    assert usage["tokens_in"] == sum(len(text.split()) for text in texts) and usage["tokens_out"] == 20
+
+
+def test_a_server_without_logprobs_gets_the_stated_confidence(tmp_path):
+    with ChatServer(logprobs=False) as server:
+        answer = chat(server, tmp_path, confidence_without_logprobs=0.8).answer(reviews(6))
+    assert answer.prediction.tolist() == expected(reviews(6))
+    torch.testing.assert_close(answer.confidence, torch.full((6,), 0.8))
+
+
+def test_ten_thousand_reviews_with_every_fault(tmp_path):
+    texts = reviews(10_000)
+    faults = dict.fromkeys(("429", "500", "cut", "hang", "garbage"), 0.01)
+    with ChatServer(faults, off_format="number 77 ") as server:
+        model = chat(server, tmp_path, concurrency=32)
+        answer = model.answer(texts)
+    wanted = expected(texts)
+    wanted[77] = -2  # off-format to the end: no answer
+    assert answer.prediction.tolist() == wanted
+    assert model.counts["off_format"] == 1 and server.sent[texts[77]] == 2
+    failed = model.counts["failed_requests"]
+    assert 350 < failed < 650
+    assert model.usage()["requests"] == 10_001 + failed == model.counts["requests"]
+
+
+_WORKER = """
+import sys, torch
+from kcm_lightning.large import Chat
+model = Chat("judge-1", sys.argv[1], answers=sys.argv[2], concurrency=4, prompt="Is it {labels}?\\n\\n{text}")
+model.load(["negative", "positive"], torch.device("cpu"))
+texts = [f"review number {i} says {'good' if i % 3 else 'bad'} things" for i in range(400)]
+print(model.answer(texts).prediction.tolist())
+"""
+
+
+def test_killed_half_way_and_started_again(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    with ChatServer(delay=0.02) as server:
+        command = [sys.executable, "-c", _WORKER, server.url, str(path)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        first = subprocess.Popen(command, env=environment)
+        while sum(server.sent.values()) < 150:
+            time.sleep(0.01)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        time.sleep(0.2)
+        stored = sqlite3.connect(path).execute("SELECT count(*) FROM calls WHERE reply IS NOT NULL").fetchone()[0]
+        assert 100 < stored < 400
+        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        repeated = sum(count - 1 for count in server.requests.values())
+    assert repeated <= 4
+    assert f"{repeated} requests were under way" in second.stdout or repeated == 0
+    assert json.loads(second.stdout.splitlines()[-1]) == expected(reviews(400))
+
+
+@pytest.mark.parametrize(
+    ("budget", "most"),
+    [(Budget(calls=10), {"requests": 10}), (Budget(tokens=600), {"tokens": 600}), (Budget(money=0.01), {"money": 0.01})],
+)
+def test_a_hard_budget_stops_cleanly_and_resumes(tmp_path, budget, most):
+    texts, prices = reviews(300), Prices(input=10.0, output=30.0)
+    with ChatServer() as server:
+        with pytest.raises(InputError, match=r"the budget of .* is spent .* run the same command again"):
+            chat(server, tmp_path, budget=budget, prices=prices).answer(texts)
+        spent = sum(server.requests.values())
+        model = chat(server, tmp_path, budget=Budget(), prices=prices)
+        usage = model.usage() | {"tokens": model.usage()["tokens_in"] + model.usage()["tokens_out"]}
+        assert 0 < spent < 300 and all(usage[name] <= value for name, value in most.items())
+        assert usage["money"] == pytest.approx((10 * usage["tokens_in"] + 30 * usage["tokens_out"]) / 1e6)
+        assert model.answer(texts).prediction.tolist() == expected(texts)
+        assert sum(server.requests.values()) == 300
+
+
+def test_fit_buys_nothing_unasked_and_no_more_than_granted(tmp_path):
+    with ChatServer() as server:
+        assert chat(server, tmp_path).teach(reviews(20)).isnan().all()
+        assert not server.requests
+        taught = chat(server, tmp_path, fit_budget=Budget(calls=5)).teach(reviews(20))[:, 0]
+        assert sum(server.requests.values()) == 5 and (~taught.isnan()).all(1).sum() == 5
+        again = chat(server, tmp_path, fit_budget=Budget(calls=5)).teach(reviews(20))[:, 0]
+        assert sum(server.requests.values()) == 5 and torch.equal(again.isnan(), taught.isnan())
+        chat(server, tmp_path, fit_budget=Budget(calls=5)).answer(reviews(20))  # inference is not fit's business
+        assert sum(server.requests.values()) == 20
+
+
+def test_a_hint_is_part_of_the_question(tmp_path):
+    with ChatServer() as server:
+        model = chat(server, tmp_path, hint="A small model says {label} ({probability:.0%}).")
+        assert model.uses_hint
+        messages = model._messages("fine", torch.tensor([0.28, 0.72]))
+        assert messages[-1]["content"] == "A small model says positive (70%).\n\nIs it negative or positive?\n\nfine"
+        assert chat(server, tmp_path)._key(model._messages("fine", None)) != model._key(messages)
+
+
+def test_a_text_with_braces_is_asked_as_it_stands(tmp_path):
+    with ChatServer() as server:
+        chat(server, tmp_path).answer(["{text} {labels} {nothing}"])
+        assert list(server.requests) == ["{text} {labels} {nothing}"]
+
+
+def test_bad_input_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+    with ChatServer() as server:
+        with pytest.raises(InputError, match=r"refuses the request.*check the key in OPENAI_API_KEY"):
+            chat(server, tmp_path).answer(["x"])
+        monkeypatch.setenv("OPENAI_API_KEY", "good")
+        other = Chat("judge-2", server.url, answers=str(tmp_path / "a"))
+        other.load(CLASSES, torch.device("cpu"))
+        with pytest.raises(InputError, match="does not know 'judge-2'; it has judge-1"):
+            other.answer(["x"])
+    with pytest.raises(InputError, match=r"gave no answer in 2 requests.*run the same command again"):
+        chat(server, tmp_path, retries=1).answer(["x"])  # the server is gone
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    default = Chat("judge-1", answers=str(tmp_path / "a"))
+    default.load(CLASSES, torch.device("cpu"))
+    with pytest.raises(InputError, match="OPENAI_API_KEY holds no key"):
+        default.answer(["x"])
+    for options in ({"prompt": "no field"}, {"prompt": "{text} {what}"}, {"hint": "{broken"}, {"concurrency": 0}):
+        with pytest.raises(InputError):
+            Chat("judge-1", **options)
+
+
+def test_the_key_is_nowhere(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
+    caplog.set_level("DEBUG")
+    with ChatServer({"500": 0.5}, echo_key=True) as server:
+        model = chat(server, tmp_path, retries=30)
+        model.answer(reviews(5))
+        assert server.keys == {"Bearer sk-planted-secret"}
+        server.always = "500"
+        with pytest.raises(InputError) as failed:
+            chat(server, tmp_path, retries=0).answer(["another"])
+    said = [str(failed.value), repr(failed.value.__cause__), capsys.readouterr(), caplog.text, str(model.usage()), model.identity]
+    assert "***" in said[0] and not any("planted" in str(text) for text in said)
+    assert not any(b"planted" in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_probability_of_an_unlikely_answer_keeps_it_the_answer():
+    from kcm_lightning.large.base import spread
+
+    rows = spread(torch.tensor([1, 0, -1]), torch.tensor([0.2, 0.9, 0.9]), 4)[:, 0]
+    assert rows[0].argmax() == 1 and rows[0].sum() == pytest.approx(1)
+    torch.testing.assert_close(rows[1], torch.tensor([0.9, 0.1 / 3, 0.1 / 3, 0.1 / 3]))
+    assert rows[2].isnan().all() and math.isnan(rows[2, 0])
