@@ -1,4 +1,4 @@
-"""The command line: `python -m kcm_lightning fit|validate|test|predict|calibrate --config ...`."""
+"""The command line: `python -m kcm_lightning fit|validate|test|predict|calibrate --config ...` and `report FOLDER ...`."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import auto_cli
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -17,6 +18,7 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.module import KCMModule
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
+from kcm_lightning.report import report
 from kcm_lightning.results import ResultsWriter
 from kcm_lightning.run_folder import RunFolder
 
@@ -149,6 +151,9 @@ def main(args: list[str] | None = None) -> None:
     read_none_as_null()
     try:
         words = find_configs(sys.argv[1:] if args is None else args)
+        if words[:1] == ["report"]:
+            print(auto_cli(report, args=words[1:], parser_class=OneLineParser), end="")
+            return
         sys.argv[1:] = words
         KCMCLI(
             LightningModule,

@@ -73,7 +73,7 @@ class FineTune(L.LightningModule):
         logits = self.logits(batch, training=True).float()
         loss = F.cross_entropy(logits, batch["target"], label_smoothing=self.label_smoothing)
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
-        self.log("train/loss", loss)
+        self.log("train/loss", loss, batch_size=len(batch["target"]))
         return loss
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:

@@ -194,7 +194,7 @@ class KCMModule(L.LightningModule):
         loss = own * judge_loss(logits, target, self.class_counts, self.loss).mean()
         if own < 1:
             loss = loss + (1 - own) * judge_loss(logits, target[partner], self.class_counts, self.loss).mean()
-        self.log("train/judge_loss", loss)
+        self.log("train/judge_loss", loss, batch_size=len(target))
         return loss
 
     def _student_loss(self, batch: dict) -> Tensor:
@@ -216,9 +216,10 @@ class KCMModule(L.LightningModule):
         both = own * losses(torch.arange(len(parts), device=parts.device))
         if own < 1:
             both = both + (1 - own) * losses(partner)
-        self.log_dict({"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()})
+        losses_of = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
+        self.log_dict(losses_of, batch_size=len(parts))
         shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
-        self.log_dict(shares, on_step=False, on_epoch=True)
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts))
         return both.sum()
 
     # -------------------------------------------------------------- inference

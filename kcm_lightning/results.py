@@ -13,14 +13,14 @@ import lightning as L
 import torch
 import torch.distributed
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
 from kcm_lightning.collaboration import Outcome
 from kcm_lightning.gating import Route
-from kcm_lightning.metrics import oracle_accuracy, random_accuracy, routing_curve
+from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
 from kcm_lightning.seed import global_seed
+from kcm_lightning.tables import markdown_table, percent, print_table
 
 SMALL = ("judge", "student")
 
@@ -68,8 +68,9 @@ def summarise(columns: dict[str, Tensor], regions: Tensor, names: tuple[str, ...
     Returns:
         `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and region
         (fractions). Where every model was asked about every sample: columns of each model alone, of a random and of an
-        oracle router between student and large model at the same LM rate, the share (KCM - random) / (oracle - random), and
-        each small model's expected calibration error.
+        oracle router between student and large model at the same LM rate, the share (KCM - random) / (oracle - random), on how
+        many samples KCM is right and the large model alone wrong and the other way round, with a paired bootstrap interval
+        of the difference in accuracy, and each small model's expected calibration error.
     """
     target, called = columns["target"], columns["called"]
     in_region = {name: regions[target] == i for i, name in enumerate(names)}
@@ -102,6 +103,9 @@ def summarise(columns: dict[str, Tensor], regions: Tensor, names: tuple[str, ...
     if overall["oracle"] > overall["random"]:
         share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
         result["share_of_oracle_gain"] = share
+    better = int((columns["prediction"] == target)[~right["teacher"]].sum())
+    worse = int((columns["prediction"] != target)[right["teacher"]].sum())
+    result["kcm_against_teacher"] = {"better": better, "worse": worse} | paired_difference([(better, worse, len(target))])
     result["expected_calibration_error"] = {
         who: binary_calibration_error(columns[f"{who}_confidence"].float(), right[who].long(), n_bins=15).item() for who in SMALL
     }
@@ -126,21 +130,11 @@ def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the paper's Table 3, in per cent."""
     shown = [who for who in TITLES if who in summary["accuracy"]]
     regions = list(summary["accuracy"]["kcm"])
-    rows = [[region, *(_percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
-    rate = _percent(summary["lm_rate"]["called"])
+    rows = [[region, *(percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
+    rate = percent(summary["lm_rate"]["called"])
     rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
     rows.append(["LM rate", *(rates.get(who, rate) for who in shown)])
     return ["%", *(TITLES[who] for who in shown)], rows
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, first column left and the others right aligned."""
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def write_curve(path: Path, columns: dict[str, Tensor], summary: dict[str, Any]) -> None:
@@ -216,11 +210,16 @@ class ResultsWriter(L.Callback):
             "commit": _commit(),
             "command": " ".join(["python -m kcm_lightning", *sys.argv[1:]]),
             "versions": _versions(),
-            "data": {"name": data.name, "splits": data.fingerprint()},
+            "data": {"name": data.name, "title": data.title, "splits": data.fingerprint()},
             "config": self.config,
         }
+        usage = module.teacher.usage()
+        if usage:
+            result["large_model"] = usage
         head, rows = table_rows(summary)
-        print_table(head, rows, f"{data.name}, {summary['samples']} test samples")
+        print_table(head, rows, f"{data.title}, {summary['samples']} test samples")
+        if usage:
+            Console().print(f"large model: {_listed(dict(usage))}", soft_wrap=True)
         if trainer.fast_dev_run:
             return
         write_json(self.folder / "results.json", result)
@@ -240,14 +239,11 @@ class ResultsWriter(L.Callback):
             Console().print(f"predictions: {path}", soft_wrap=True)
 
 
-def print_table(head: list[str], rows: list[list[str]], title: str) -> None:
-    """A table on the console."""
-    table = Table(title=title)
-    for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+def _listed(usage: dict) -> str:
+    """What asking has cost, in one line."""
+    now = usage.pop("this_command", {})
+    words = [f"{name.replace('_', ' ')} {value:.6g}" for name, value in usage.items()]
+    return ", ".join(words) + (f"; in this command: {_listed(now)}" if now else "")
 
 
 def _lines(columns: dict[str, Tensor], class_names: list[str]) -> str:

@@ -93,14 +93,15 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
 
 
-def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.002) -> float | None:
+def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.001) -> float | None:
     """Lowest confidence from which on the judge surely answers as well as the student would.
 
     Surely: the net loss of right answers, plus 1.64 standard errors of it (one-sided 95 %), is within the tolerance.
 
     Args:
         answers: as of `choose_thresholds`.
-        tolerance: net loss that is allowed, as a share of all samples.
+        tolerance: net loss that is allowed, as a share of all samples. It buys little: what the judge keeps, the student
+            would mostly have kept too, so that no call of the large model is saved by it.
 
     Returns:
         A confidence, or None where that cannot be said even of what the judge is most sure of.

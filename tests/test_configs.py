@@ -1,5 +1,6 @@
 """Every shipped configuration parses and runs one batch of everything, on small data."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,15 @@ import pytest
 from kcm_lightning.cli import main
 from kcm_lightning.errors import InputError
 from kcm_lightning.run_folder import RunFolder, find_config, shipped_configs
+from tests.data.review_files import rows, write
 
 SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_configuration_runs(name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip):
+def test_shipped_configuration_runs(
+    name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip, tiny_bert, word_tokenizer
+):
     monkeypatch.chdir(tmp_path)
     text = (shipped_configs() / name).read_text()
     options = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.devices=1"]
@@ -21,11 +25,19 @@ def test_shipped_configuration_runs(name, tmp_path, monkeypatch, tiny_cifar, tin
         monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda path, md5=None: Path(path).is_file())
         monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file())
         monkeypatch.setattr("torchvision.datasets.CIFAR100.meta", {"filename": "meta", "key": "fine_label_names", "md5": None})
+    if "data.APD" in text:
+        write(tmp_path / "reviews_Baby_5.json.gz", rows(300, seed=1))
+        options += [f"--data.root={tmp_path}", "--data.category=Baby", f"--data.tokenizer={word_tokenizer}"]
     classes = 100 if "CIFAR100LT" in text else 10
     if "FineTune" in text:
         options.append(f"--model.output={tmp_path / 'out'}")
         if "architecture" not in text:
-            options.append(f"--model.name={tiny_classifier(classes)}")
+            options.append(f"--model.name={tiny_bert if 'data.APD' in text else tiny_classifier(classes)}")
+    elif "data.APD" in text:
+        words = len(json.loads((word_tokenizer / "tokenizer.json").read_text())["model"]["vocab"])
+        options += [f"--model.judge.vocab_size={words}", "--model.judge.embedding=8", "--model.judge.width=8"]
+        if "TextClassifier" in text:
+            options += [f"--model.teacher.name={tiny_bert}", "--model.judge.embeddings_from=null"]
     else:
         options += ["--model.compile=false", f"--model.cache={tmp_path / 'cache'}"]
         options.append(f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}")

@@ -1,0 +1,205 @@
+"""Run folders gathered into the paper's tables, its figures beside ours."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Literal
+
+from kcm_lightning import paper
+from kcm_lightning.errors import InputError
+from kcm_lightning.metrics import paired_difference
+from kcm_lightning.results import TITLES
+from kcm_lightning.tables import csv_table, latex_table, markdown_table
+
+Figures = dict[str, Any]
+
+
+def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "markdown") -> str:
+    """The paper's tables out of run folders, the mean and standard deviation over seeds where there are several.
+
+    Args:
+        folders: run folders, or folders that hold some at any depth.
+        format: markdown, with data, large model, seeds and command of each table; or csv or latex, the tables alone.
+
+    Returns:
+        The tables, one after the other.
+
+    Raises:
+        InputError: a folder holds no results.
+    """
+    tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
+    for figures in _gather(folders):
+        tables[_table_of(figures)][_variant(figures)].append(figures)
+    parts = []
+    for title in sorted(tables):
+        for number, runs in enumerate(tables[title].values(), 1):
+            head, rows = _maker(title)(runs)
+            if format == "markdown":
+                which = f", variant {number}" if len(tables[title]) > 1 else ""
+                parts.append(f"## {title}{which}\n\n{markdown_table(head, rows)}\n{_sources(runs)}")
+            else:
+                parts.append((csv_table if format == "csv" else latex_table)(head, rows))
+    return "\n".join(parts)
+
+
+def _gather(folders: list[str]) -> list[Figures]:
+    found = []
+    for folder in folders:
+        files = sorted(Path(folder).rglob("results.json"))
+        if not files:
+            raise InputError(f"{folder} holds no results.json: run `test` first, or name a run folder")
+        for file in files:
+            try:
+                found.append(json.loads(file.read_text()))
+            except ValueError as error:
+                raise InputError(f"{file} is no results file: {error}") from error
+    return found
+
+
+def _last(path: str) -> str:
+    return path.rsplit(".", 1)[-1]
+
+
+def _options(figures: Figures, part: str) -> Figures:
+    return figures["config"][part].get("init_args", {})
+
+
+# what may differ between runs that are averaged or stand in one table
+_NOT_A_VARIANT = {
+    "thresholds",
+    "temperatures",
+    "cache",
+    "judge_ckpt",
+    "category",
+    "root",
+    "prepared",
+    "eval_batch_size",
+    "compile",
+}
+
+
+def _variant(figures: Figures) -> str:
+    """The options that tell apart runs which must not be averaged."""
+    options = {part: figures["config"][part] for part in ("model", "data")}
+    kept = {
+        part: {name: value for name, value in choice.get("init_args", {}).items() if name not in _NOT_A_VARIANT}
+        for part, choice in options.items()
+    }
+    return json.dumps(kept, sort_keys=True)
+
+
+def _table_of(figures: Figures) -> str:
+    teacher = _last(_options(figures, "model")["teacher"]["class_path"])
+    if figures["data"]["name"] == "apd":
+        return _BERT if teacher == "TextClassifier" else _CHAT
+    return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
+
+
+def _spread(values: Iterable[float | None]) -> str:
+    """Mean, and standard deviation where there are several, in per cent."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{mean(known):.2f}" + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")
+
+
+def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
+    return _spread(run["accuracy"].get(who, {}).get(region) for run in runs)
+
+
+def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
+    """Maker of tables 1 and 2: a row for each category, and their mean."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", f"paper: {name}", "KCM", "LM rate"]
+        by_category = defaultdict(list)
+        for run in runs:
+            category = _options(run, "data")["category"]
+            by_category[paper.CATEGORIES.get(category, category)].append(run)
+        names = [shown for shown in paper.CATEGORIES.values() if shown in by_category]
+        names += sorted(set(by_category) - set(names))
+        rows = [[shown, *_row(by_category[shown]), *_said(published.get(shown))] for shown in names]
+        six = [by_category[shown] for shown in paper.CATEGORIES.values() if shown in by_category]
+        if len(six) == len(paper.CATEGORIES):
+            said = [mean(column) for column in zip(*published.values(), strict=True)]
+            rows.append(["mean", *_mean_row(six), *_said(said)])
+        return head, rows
+
+    return make
+
+
+def _row(runs: list[Figures]) -> list[str]:
+    rate = _spread(run["lm_rate"]["called"] for run in runs)
+    return [*(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")), rate, _difference([runs])]
+
+
+def _mean_row(groups: list[list[Figures]]) -> list[str]:
+    """The mean over categories of each figure's mean over seeds."""
+
+    def over(pick: Callable[[Figures], float | None]) -> str:
+        means = [[value for run in runs if (value := pick(run)) is not None] for runs in groups]
+        return _spread([mean(mean(values) for values in means)]) if all(means) else "-"
+
+    shown = ("judge", "student", "teacher", "kcm")
+    cells = [over(lambda run, who=who: run["accuracy"].get(who, {}).get("overall")) for who in shown]
+    return [*cells, over(lambda run: run["lm_rate"]["called"]), _difference(groups)]
+
+
+def _difference(groups: list[list[Figures]]) -> str:
+    """KCM's accuracy minus the large model's with its interval, of one seed; the seeds are not independent samples."""
+    against = [(runs[0].get("kcm_against_teacher"), runs[0]["samples"]) for runs in groups]
+    if any(counts is None for counts, _ in against):
+        return "-"
+    found = paired_difference([(counts["better"], counts["worse"], samples) for counts, samples in against])
+    return f"{100 * found['difference']:+.2f} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
+
+
+def _said(values: Iterable[float] | None) -> list[str]:
+    return ["-"] * 3 if values is None else [f"{value:.2f}" for value in values]
+
+
+def _regions(published: dict[str, tuple[float, ...]]) -> Callable:
+    """Maker of table 3: a row for each region, overall and LM rate; one column for each model."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
+        said = ["paper: small", "large", "KCM"] if published else []
+        regions = list(runs[0]["accuracy"]["kcm"])
+        rows = [[region, *(_accuracy(runs, who, region) for who in shown), *_cells(published, region)] for region in regions]
+        called = _spread(run["lm_rate"]["called"] for run in runs)
+        rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+        rows.append(["LM rate", *(rates.get(who, called) for who in shown), *_cells(published, "LM rate")])
+        return ["%", *(TITLES[who] for who in shown), *said], rows
+
+    return make
+
+
+def _cells(published: dict[str, tuple[float, ...]], region: str) -> list[str]:
+    return _said(published.get(region)) if published else []
+
+
+def _sources(runs: list[Figures]) -> str:
+    """Data, large model, seed and command of each run that a table is made of."""
+    lines = []
+    for run in runs:
+        data, teacher = run["data"], _options(run, "model")["teacher"]
+        options = teacher.get("init_args", {})
+        name = options.get("name") or options.get("model") or options.get("path") or ""
+        splits = {split: facts for split, facts in data["splits"].items() if isinstance(facts, dict) and "samples" in facts}
+        sizes = ", ".join(f"{split} {facts['samples']}" for split, facts in splits.items())
+        lines.append(
+            f"- {data.get('title', data['name'])} ({sizes}; test split {splits['test']['sha256']}); "
+            f"{_last(teacher['class_path'])} {Path(name).name}; seed {run['seed']}; commit {run['commit']}; `{run['command']}`"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
+_CIFAR = "Table 3: CIFAR-100-LT"
+
+
+def _maker(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:
+    makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT"), _CIFAR: _regions(paper.CIFAR_LT)}
+    return makers.get(title) or _regions({})

@@ -1,0 +1,46 @@
+"""Tables as Markdown, CSV, LaTeX and on the console."""
+
+import csv
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+
+def percent(value: float | None) -> str:
+    """A fraction in per cent with two digits; a dash for None."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column left and the others right aligned."""
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def csv_table(head: list[str], rows: list[list[str]]) -> str:
+    """Comma-separated values with a head."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()
+
+
+_LATEX = str.maketrans({character: f"\\{character}" for character in "%_&#"} | {"±": "$\\pm$"})
+
+
+def latex_table(head: list[str], rows: list[list[str]]) -> str:
+    """A `tabular` with booktabs rules, first column left and the others right aligned."""
+    body = [" & ".join(cell.translate(_LATEX) for cell in row) + r" \\" for row in [head, *rows]]
+    columns = "l" + "r" * (len(head) - 1)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def print_table(head: list[str], rows: list[list[str]], title: str) -> None:
+    """A table on the console."""
+    table = Table(title=title)
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,64 @@
+"""Downloads against a server on the loopback that can cut off and go on."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from kcm_lightning.data.download import download
+from kcm_lightning.errors import InputError
+
+CONTENT = bytes(range(256)) * 5_000
+
+
+@pytest.fixture
+def server():
+    class Handler(BaseHTTPRequestHandler):
+        cut = ranges = False
+        asked: ClassVar[list] = []
+
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            start = 0
+            Handler.asked.append(self.headers["Range"])
+            if self.path == "/missing":
+                return self.send_error(404)
+            if Handler.ranges and self.headers["Range"]:
+                start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            rest = CONTENT[start:]
+            self.wfile.write(rest[: len(rest) // 2] if Handler.cut else rest)
+            return None
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    Handler.asked = []
+    Handler.url = f"http://127.0.0.1:{http.server_port}"
+    yield Handler
+    http.shutdown()
+    http.server_close()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_goes_on_where_it_was_cut_off(server, tmp_path, ranges):
+    path, server.ranges, server.cut = tmp_path / "new" / "file", ranges, True
+    with pytest.raises(InputError, match=f"cut off at 640000 of {len(CONTENT)} bytes"):
+        download(server.url, path)
+    assert not path.exists()
+    server.cut = False
+    download(server.url, path)
+    assert path.read_bytes() == CONTENT and server.asked == [None, "bytes=640000-"]
+    download(server.url, path)
+    assert len(server.asked) == 2 and [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_errors_are_one_line(server, tmp_path):
+    with pytest.raises(InputError, match="answers 404"):
+        download(f"{server.url}/missing", tmp_path / "x")
+    with pytest.raises(InputError, match="could not be fetched"):
+        download("http://127.0.0.1:9", tmp_path / "x")
