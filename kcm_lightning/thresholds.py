@@ -94,9 +94,11 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
 
 
 def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.001) -> float | None:
-    """Lowest confidence from which on the judge surely answers as well as the student would.
+    """Lowest confidence down to which the judge surely answers as well as the student would.
 
-    Surely: the net loss of right answers, plus 1.64 standard errors of it (one-sided 95 %), is within the tolerance.
+    Surely: the net loss of right answers, plus 1.64 standard errors of it (one-sided 95 %), is within the tolerance, at
+    this confidence and at every higher one. To take the lowest confidence at which it happens to be so again would be to
+    pick the luckiest of many trials.
 
     Args:
         answers: as of `choose_thresholds`.
@@ -112,7 +114,8 @@ def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.001) -> float
     confidence = answers.judge_confidence[order]
     last_of_ties = torch.ones_like(loss, dtype=torch.bool)
     last_of_ties[:-1] = confidence[1:] < confidence[:-1]  # a threshold keeps equals together
-    allowed = (loss <= tolerance * len(answers)) & last_of_ties
+    too_much = (loss > tolerance * len(answers)) & last_of_ties
+    allowed = last_of_ties & (too_much.cumsum(0) == 0)
     return confidence[allowed].min().item() if allowed.any() else None
 
 

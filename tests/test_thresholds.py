@@ -78,6 +78,16 @@ def test_judge_keeps_what_it_answers_as_well_as_the_student():
     assert judge_threshold(answers, tolerance=0) is None
 
 
+def test_judge_is_not_believed_again_after_it_has_failed():
+    """The judge loses ten samples near the top and wins twelve below: by luck the sum is fine there."""
+    answers = synthetic(1000)
+    order = answers.judge_confidence.argsort(descending=True)
+    answers.student_right = answers.judge_right.clone()
+    answers.judge_right[order[50:60]], answers.student_right[order[50:60]] = False, True
+    answers.judge_right[order[100:160]], answers.student_right[order[100:160]] = True, False
+    assert judge_threshold(answers) == answers.judge_confidence[order[49]].item()
+
+
 def test_impossible_accuracy_sends_everything_to_the_large_model():
     answers = synthetic(100)
     answers.judge_right[:] = answers.student_right[:] = False
