@@ -70,9 +70,12 @@ class KCMTrainer(L.Trainer):
             fit_temperature(columns["student_logits"], columns["target"]),
             fit_temperature(columns["teacher_probabilities"].clamp_min(1e-30).log(), columns["target"]),
         )
+        student = probabilities(columns["student_logits"], temperatures.student)
+        confidence = student.amax(-1)
         answers = RecordedAnswers(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
-            probabilities(columns["student_logits"], temperatures.student).amax(-1),
+            confidence,
+            confidence - student.gather(-1, columns["judge_prediction"].unsqueeze(-1)).squeeze(-1),
             *(columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")),
         )
         chosen = choose_thresholds(answers, goal)

@@ -23,6 +23,7 @@ class RecordedAnswers:
     Args:
         judge_confidence: shape `(N,)`.
         student_confidence: shape `(N,)`.
+        student_doubt: how much more probable than the judge's answer the student finds its own, shape `(N,)`.
         judge_right: whether the judge's answer is right, shape `(N,)`.
         student_right: likewise of the student.
         teacher_right: likewise of the large model.
@@ -30,6 +31,7 @@ class RecordedAnswers:
 
     judge_confidence: Tensor
     student_confidence: Tensor
+    student_doubt: Tensor
     judge_right: Tensor
     student_right: Tensor
     teacher_right: Tensor
@@ -94,28 +96,25 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
 
 
 def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.001) -> float | None:
-    """Lowest confidence down to which the judge surely answers as well as the student would.
+    """Lowest confidence down to which the judge's answers cost no accuracy against the student's.
 
-    Surely: the net loss of right answers, plus 1.64 standard errors of it (one-sided 95 %), is within the tolerance, at
-    this confidence and at every higher one. To take the lowest confidence at which it happens to be so again would be to
-    pick the luckiest of many trials.
+    What they cost is read off the student's calibrated probabilities, not off who happened to be right: a thousand samples
+    hold too few on which the two differ, and the lowest confidence that comes out even would be the luckiest of many trials.
 
     Args:
         answers: as of `choose_thresholds`.
-        tolerance: net loss that is allowed, as a share of all samples. It buys little: what the judge keeps, the student
-            would mostly have kept too, so that no call of the large model is saved by it.
+        tolerance: expected loss that is allowed, as a share of all samples. It buys little: what the judge keeps, the
+            student would mostly have kept too, so that no call of the large model is saved by it.
 
     Returns:
-        A confidence, or None where that cannot be said even of what the judge is most sure of.
+        A confidence, or None where even what the judge is most sure of would cost more.
     """
     order = answers.judge_confidence.argsort(descending=True)
-    difference = (answers.student_right.double() - answers.judge_right.double())[order]
-    loss = difference.cumsum(0) + 1.64 * difference.square().cumsum(0).sqrt()
+    loss = answers.student_doubt[order].double().cumsum(0)  # never falls
     confidence = answers.judge_confidence[order]
     last_of_ties = torch.ones_like(loss, dtype=torch.bool)
     last_of_ties[:-1] = confidence[1:] < confidence[:-1]  # a threshold keeps equals together
-    too_much = (loss > tolerance * len(answers)) & last_of_ties
-    allowed = last_of_ties & (too_much.cumsum(0) == 0)
+    allowed = (loss <= tolerance * len(answers)) & last_of_ties
     return confidence[allowed].min().item() if allowed.any() else None
 
 
