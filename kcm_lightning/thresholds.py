@@ -95,7 +95,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
 
 
-def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.001) -> float | None:
+def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.0002) -> float | None:
     """Lowest confidence down to which the judge's answers cost no accuracy against the student's.
 
     What they cost is read off the student's calibrated probabilities, not off who happened to be right: a thousand samples
