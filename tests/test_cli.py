@@ -106,6 +106,21 @@ def test_two_processes_give_the_figures_of_one(trained):
     assert figures[0] == figures[1]
 
 
+def test_fit_in_two_processes(trained, tmp_path):
+    """Both phases; the processes share a run folder, end with the same weights, and the run can be tested and resumed."""
+    _, options = trained
+    command = ["fit", "--config", "quickstart.yaml", *options, "--trainer.devices=2", f"--model.cache={tmp_path / 'cache'}"]
+    kcm(tmp_path, *command, "--trainer.max_epochs=2")
+    kcm(tmp_path, *command, "--ckpt_path", "last")
+    (run,) = (tmp_path / "runs" / "quickstart").iterdir()
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 2 and state["state_dict"]["student_started"]
+    assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
+    kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--trainer.devices=1")
+    found = json.loads((run / "results.json").read_text())
+    assert found["samples"] == 600
+
+
 def test_calibrate_then_test_and_load(trained):
     folder, _ = trained
     run = folder / "runs" / "quickstart" / "0"
