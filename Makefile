@@ -28,6 +28,7 @@ lint: install
 
 bench: install
 	$(PYTHON) -m benchmarks.kan_layer
+	$(PYTHON) -m benchmarks.recurrent_layer
 	$(PYTHON) -m benchmarks.augmentation
 
 clean:

@@ -3,10 +3,9 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jsonargparse import auto_cli
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -140,6 +139,14 @@ def _check_writable(folder: Path) -> None:
         raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error
 
 
+def _report(words: list[str]) -> str:
+    parser = OneLineParser(prog="python -m kcm_lightning report", description=report.__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
+    parser.add_argument("--format", type=Literal["markdown", "csv", "latex"], default="markdown")
+    options = parser.parse_args(words)
+    return report(options.folders, options.format)
+
+
 def main(args: list[str] | None = None) -> None:
     """Runs a command.
 
@@ -152,7 +159,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         words = find_configs(sys.argv[1:] if args is None else args)
         if words[:1] == ["report"]:
-            print(auto_cli(report, args=words[1:], parser_class=OneLineParser), end="")
+            print(_report(words[1:]), end="")
             return
         sys.argv[1:] = words
         KCMCLI(

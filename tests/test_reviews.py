@@ -57,7 +57,8 @@ def test_fine_tuned_bert_and_kcm(workplace, word_tokenizer, tiny_bert, capsys):
     assert run.answer(texts).label == [row["label"] for row in saved]
 
 
-def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokenizer, capsys):
+def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokenizer, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
     with ChatServer() as server:
         options = [*workplace, *small(word_tokenizer), f"--model.teacher.base_url={server.url}", "--model.teacher.model=judge-1"]
         options += ["--model.thresholds.judge=null", "--model.thresholds.student=0.9999"]
@@ -71,6 +72,8 @@ def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokeni
         assert ("teacher" in found["accuracy"]) == (asked == found["samples"])  # no comparison is bought
         main(["test", "--config", "apd_chat.yaml", *options])
         assert sum(server.requests.values()) == asked and results()["large_model"]["this_command"]["from_store"] == asked
+        assert server.keys == {"Bearer sk-planted-secret"}
+    assert not any(b"planted" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_recorded_answers_run_everything_offline(workplace, word_tokenizer, tmp_path):

@@ -90,13 +90,16 @@ class ChatClient:
             return self._client
 
     def _check_model(self) -> None:
-        """Refuses a model that the server does not list; a server that cannot be asked for its list is believed."""
+        """Refuses a server that is not there and a model that it does not list; one without a list is believed."""
         import openai
 
         try:
-            names = [model.id for model in self._client.models.list()]
+            names = [model.id for model in self._client.with_options(max_retries=2).models.list()]
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise InputError(self._refusal(error)) from None
+        except openai.APIConnectionError as error:
+            where = self.base_url or "the default server"
+            raise InputError(f"{where} cannot be reached: {self._said(error)} Check --model.teacher.base_url") from None
         except (openai.APIError, ValueError, AttributeError, TypeError):
             return
         if names and self.model not in names:

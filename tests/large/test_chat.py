@@ -158,8 +158,15 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch):
         other.load(CLASSES, torch.device("cpu"))
         with pytest.raises(InputError, match="does not know 'judge-2'; it has judge-1"):
             other.answer(["x"])
-    with pytest.raises(InputError, match=r"gave no answer in 2 requests.*run the same command again"):
-        chat(server, tmp_path, retries=1).answer(["x"])  # the server is gone
+        server.always = "500"
+        with pytest.raises(InputError, match=r"gave no answer in 2 requests.*run the same command again"):
+            chat(server, tmp_path, retries=1).answer(["x"])
+        wrong = Chat("judge-1", server.url + "/nowhere", answers=str(tmp_path / "a"))
+        wrong.load(CLASSES, torch.device("cpu"))
+        with pytest.raises(InputError, match=r"404.*check --model\.teacher\.base_url"):
+            wrong.answer(["x"])
+    with pytest.raises(InputError, match=r"cannot be reached.*base_url"):
+        chat(server, tmp_path).answer(["x"])  # the server is gone
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     default = Chat("judge-1", answers=str(tmp_path / "a"))

@@ -1,0 +1,114 @@
+"""Reports: each figure out of the run folders, means over seeds by hand, what differs never averaged."""
+
+import csv
+import io
+import json
+from statistics import mean, stdev
+
+import pytest
+
+from kcm_lightning.cli import main
+from kcm_lightning.errors import InputError
+from kcm_lightning.report import report
+
+
+def results(name="apd", category="Baby", teacher="TextClassifier", seed=0, kcm=0.9, **model) -> dict:
+    accuracy = {
+        who: {"negative": value, "overall": value} for who, value in (("judge", 0.8), ("student", 0.85), ("teacher", 0.92))
+    }
+    return {
+        "samples": 1000,
+        "lm_rate": {"called": 0.5, "answered": 0.5},
+        "accuracy": {"kcm": {"negative": kcm, "overall": kcm}, **accuracy},
+        "kcm_against_teacher": {"better": 10, "worse": 30},
+        "seed": seed,
+        "commit": "abc",
+        "command": "python -m kcm_lightning test",
+        "data": {
+            "name": name,
+            "title": f"{name}, {category}",
+            "splits": {"truncated": 0.1, "test": {"samples": 1000, "sha256": "ff"}},
+        },
+        "config": {
+            "model": {
+                "init_args": {
+                    "teacher": {"class_path": f"kcm_lightning.large.{teacher}", "init_args": {"name": "x/bert"}},
+                    **model,
+                }
+            },
+            "data": {"init_args": {"category": category}},
+        },
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    def save(*found: dict) -> str:
+        for number, figures in enumerate(found):
+            folder = tmp_path / "runs" / str(number)
+            folder.mkdir(parents=True)
+            (folder / "results.json").write_text(json.dumps(figures))
+        return str(tmp_path / "runs")
+
+    return save
+
+
+def test_table_1_has_the_papers_figures_beside_ours_and_means_over_seeds(runs):
+    values = [0.90, 0.91, 0.93]
+    text = report([runs(*(results(seed=seed, kcm=value) for seed, value in enumerate(values)))])
+    percents = [100 * value for value in values]
+    row = next(line for line in text.splitlines() if line.startswith("| Baby"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:6] == [
+        "Baby",
+        "80.00 ± 0.00",
+        "85.00 ± 0.00",
+        "92.00 ± 0.00",
+        f"{mean(percents):.2f} ± {stdev(percents):.2f}",
+        "50.00 ± 0.00",
+    ]
+    assert cells[6].startswith("-2.00 (") and cells[7:] == ["92.81", "94.45", "83.89"]
+    assert text.count("seed ") == 3 and "TextClassifier bert" in text and "`python -m kcm_lightning test`" in text
+
+
+def test_six_categories_have_a_mean_row(runs):
+    names = ("Video_Games", "Kindle_Store", "Baby", "Movies_and_TV", "Electronics", "Office_Products")
+    folder = runs(*(results(category=name, kcm=0.9 + 0.01 * i) for i, name in enumerate(names)))
+    head, *rows = csv.reader(io.StringIO(report([folder], "csv")))
+    assert [row[0] for row in rows] == ["Games", "Kindle", "Baby", "Movies", "Electronics", "Office", "mean"]
+    assert (
+        rows[-1][4] == "92.50"
+        and rows[-1][head.index("paper: BERT")] == f"{mean((90.39, 95.89, 92.81, 90.57, 91.76, 90.72)):.2f}"
+    )
+
+
+def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
+    folder = runs(
+        results(), results(partition="printed"), results(teacher="Chat"), results("cifar100", "", "CLIP"), results("digits", "")
+    )
+    text = report([folder])
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Other data: digits",
+        "## Table 1: reviews, fine-tuned BERT, variant 1",
+        "## Table 1: reviews, fine-tuned BERT, variant 2",
+        "## Table 2: reviews, chat model",
+        "## Table 3: CIFAR-100-LT",
+    ]
+    assert "±" not in text and "| overall | 80.00 | 85.00 | 92.00 | 90.00 | 53.25 | 58.18 | 64.66 |" in text
+
+
+def test_latex_is_escaped(runs):
+    text = report([runs(results("cifar100", "", "CLIP"))], "latex")
+    assert r"\%" in text and text.startswith(r"\begin{tabular}{l") and "LM rate" in text
+
+
+def test_on_the_command_line(runs, capsys, tmp_path):
+    main(["report", runs(results()), "--format=csv"])
+    assert capsys.readouterr().out.startswith("Category,Small,Student,BERT,KCM,LM rate")
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "none")])
+    assert "holds no results.json" in capsys.readouterr().err
+    (tmp_path / "runs" / "0" / "results.json").write_text("{")
+    with pytest.raises(InputError, match="is no results file"):
+        report([str(tmp_path)])
