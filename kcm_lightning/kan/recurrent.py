@@ -71,6 +71,21 @@ class KANRecurrent(nn.Module):
         states = _Recurrence.apply(gates, kernel, _turned(steps).unsqueeze(-1), _product_dtype(x), self.states[0])
         return _turned(states).permute(2, 0, 1, 3).flatten(-2)  # (B, T, D * H)
 
+    def step(self, x: Tensor, state: Tensor) -> Tensor:
+        """The state after one more step, for generation; one direction.
+
+        Args:
+            x: shape `(B, input_size)`.
+            state: shape `(B, width)`; zeros before the first step.
+
+        Returns:
+            Shape `(B, width)`.
+        """
+        xz, xr, xn = (self.inputs(x) + self.bias).float().chunk(3, dim=-1)
+        hz, hr, hn = self.states[0](state).float().chunk(3, dim=-1)
+        z, r = torch.sigmoid(xz + hz), torch.sigmoid(xr + hr)
+        return torch.lerp(torch.tanh(xn + r * hn), state, z)
+
 
 def _turned(steps: Tensor) -> Tensor:
     """Steps with the second direction's order of time turned round; `(T, D, ...)`."""

@@ -44,26 +44,45 @@ class Block(nn.Module):
         return self.shortcut(x) + self.body(x)
 
 
+def residual_stages(
+    stem: nn.Conv2d, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv
+) -> tuple[list[nn.Module], int]:
+    """A stem and stages of doubling width and halving size, normalised at the end.
+
+    Args:
+        stem: from 3 channels to `width`.
+        width: channels of the first stage.
+        depths: blocks of each stage.
+        bottleneck, expand: as of `Block`.
+
+    Returns:
+        The layers, and the channels of the last one.
+    """
+    layers: list[nn.Module] = [stem]
+    channels = width
+    for stage, depth in enumerate(depths):
+        for block in range(depth):
+            stride = 2 if stage and not block else 1
+            layers.append(Block(channels, width * 2**stage, stride, bottleneck, expand))
+            channels = width * 2**stage
+    layers += [nn.BatchNorm2d(channels), nn.SiLU()]
+    for layer in nn.ModuleList(layers).modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.to(memory_format=torch.channels_last)
+    return layers, channels
+
+
 class ResidualNet(nn.Module):
     """Stem, stages of doubling width and halving size, and a linear classifier."""
 
     def __init__(self, num_classes: int, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv):
         super().__init__()
         self.num_classes = num_classes
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
-        channels = width
-        for stage, depth in enumerate(depths):
-            for block in range(depth):
-                stride = 2 if stage and not block else 1
-                layers.append(Block(channels, width * 2**stage, stride, bottleneck, expand))
-                channels = width * 2**stage
-        layers += [nn.BatchNorm2d(channels), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        self.features = nn.Sequential(*layers)
+        stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        stages, channels = residual_stages(stem, width, depths, bottleneck, expand)
+        self.features = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(channels, num_classes)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                layer.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape `(B, num_classes)`, of normalised images, shape `(B, 3, H, W)`."""

@@ -104,3 +104,13 @@ def test_half_precision_is_finite_far_off_the_grid(dtype):
         states.sum().backward()
     assert torch.isfinite(states).all()
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
+
+
+def test_single_steps_equal_the_whole_sequence():
+    torch.manual_seed(0)
+    layer = KANRecurrent(3, 8, bidirectional=False)
+    x, state, states = torch.randn(2, 6, 3), torch.zeros(2, 8), []
+    for t in range(6):
+        state = layer.step(x[:, t], state)
+        states.append(state)
+    torch.testing.assert_close(torch.stack(states, dim=1), layer(x), atol=1e-6, rtol=1e-5)

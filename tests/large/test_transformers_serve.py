@@ -16,10 +16,7 @@ from tests.data.review_files import rows
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-TEMPLATE = (
-    "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-    "{% if add_generation_prompt %}answer : {% endif %}"
-)
+TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}{% if add_generation_prompt %}answer : {% endif %}"
 
 
 def make_model(folder, word_tokenizer) -> None:
