@@ -6,11 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFile
-
 from kcm_lightning.errors import InputError
-
-Image.MAX_IMAGE_PIXELS = 400_000_000  # a panorama is no attack; beyond this Pillow refuses
 
 
 @dataclass
@@ -76,30 +72,3 @@ def _load(file: Path) -> dict:
     if not isinstance(found, dict) or not isinstance(found.get("images"), list):
         raise InputError(f"{file} holds no list `images`: is it a caption file?")
     return found
-
-
-def open_picture(path: Path, least: int | None = None) -> Image.Image:
-    """A whole picture in RGB, whatever it was stored in; transparent parts on white.
-
-    Args:
-        path: of the file.
-        least: a JPEG may be decoded smaller, but not below this height or width in pixels.
-
-    Raises:
-        OSError: it is missing, cut off or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            if least is not None:
-                image.draft("RGB", (least, least))
-            image.load()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                return Image.alpha_composite(white, image).convert("RGB")
-            return image.convert("RGB")
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises on damaged files
-        raise OSError(str(error)) from error
-
-
-assert not ImageFile.LOAD_TRUNCATED_IMAGES  # a cut-off picture is an error, not a grey one

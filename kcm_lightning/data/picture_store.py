@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kcm_lightning.data.caption_files import open_picture
+from kcm_lightning.pictures import open_picture
 
 _AT_ONCE = 256
 

@@ -1,0 +1,141 @@
+"""ImageToText held to Hugging Face's own `generate` and forward pass, with tiny random BLIP-2 and GIT."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large import ImageToText
+from kcm_lightning.large.base import Answer
+
+WORDS = "a photo of the dog cat man on grass small model says red with :"
+SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 48}
+
+
+def tokenizer_of_words():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = [
+        "<pad>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        *["a", "photo", "of", "the", "dog", "cat", "man", "on", "grass", "small", "model", "says", "red", "with", ":"],
+        *"0123456789%.",
+    ]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+@pytest.fixture(scope="module")
+def blip2(tmp_path_factory):
+    from transformers import (
+        Blip2Config,
+        Blip2ForConditionalGeneration,
+        Blip2Processor,
+        Blip2QFormerConfig,
+        Blip2VisionConfig,
+        BlipImageProcessor,
+        OPTConfig,
+    )
+
+    torch.manual_seed(0)
+    tokenizer = tokenizer_of_words()
+    processor = Blip2Processor(BlipImageProcessor(size={"height": 16, "width": 16}), tokenizer, num_query_tokens=4)
+    text = OPTConfig(
+        vocab_size=len(tokenizer), hidden_size=32, word_embed_proj_dim=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    config = Blip2Config(
+        vision_config=Blip2VisionConfig(image_size=16, patch_size=8, **SIZES).to_dict(),
+        qformer_config=Blip2QFormerConfig(vocab_size=20, encoder_hidden_size=32, cross_attention_frequency=1, **SIZES).to_dict(),
+        text_config=text.to_dict(),
+        num_query_tokens=4,
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    model = Blip2ForConditionalGeneration(config).eval()
+    model.resize_token_embeddings(len(processor.tokenizer))
+    with torch.no_grad():  # far from uniform, and it ends captions
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    folder = tmp_path_factory.mktemp("blip2")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.RandomState(0)
+    paths = []
+    for number in range(5):
+        paths.append(str(folder / f"{number}.png"))
+        Image.fromarray(random.randint(0, 255, (20, 24, 3), dtype=np.uint8)).save(paths[-1])
+    return paths
+
+
+def load(folder, **options) -> ImageToText:
+    model = ImageToText(str(folder), max_new_tokens=6, **options)
+    model.load([], torch.device("cpu"))
+    return model
+
+
+def one_by_one(model: ImageToText, path: str, prompt: str | None) -> tuple[str, float]:
+    """Hugging Face's `generate` for one picture, and the probability of its tokens by a plain forward pass."""
+    picture = Image.open(path).convert("RGB")
+    asked = {} if prompt is None else {"text": [prompt]}
+    batch = model.processor(images=[picture], return_tensors="pt", **asked)
+    batch["pixel_values"] = batch["pixel_values"].to(model.model.dtype)
+    made = model.model.generate(**batch, num_beams=model.beams, do_sample=False, max_new_tokens=6)
+    tokens = made[0].tolist()
+    image = model.model.config.image_token_index
+    start = batch["input_ids"][0].tolist() if prompt else [image] * 4 + [1]
+    if tokens[: len(start)] == start:
+        tokens = tokens[len(start) :]
+    if 2 in tokens:
+        tokens = tokens[: tokens.index(2) + 1]
+    ids = torch.tensor([[*start, *tokens]])
+    logits = model.model(pixel_values=batch["pixel_values"], input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
+    steps = logits[0, len(start) - 1 : -1].log_softmax(-1)
+    said = steps[torch.arange(len(tokens)), torch.tensor(tokens)]
+    return model.processor.decode(tokens, skip_special_tokens=True).strip(), said.mean().exp().item()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("prompt", [None, "a photo of"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_blip2_says_what_generate_says(blip2, pictures, beams, prompt, precision):
+    model = load(blip2, beams=beams, prompt=prompt, precision=precision)
+    answer = model.answer(pictures)
+    tolerance = 1e-3 if precision == "float32" else 0.05
+    for row, path in enumerate(pictures):
+        caption, confidence = one_by_one(model, path, prompt if prompt is not None else None)
+        if precision == "float32":  # in half precision a batch rounds otherwise than a single row
+            assert answer.prediction[row] == caption
+        if answer.prediction[row] == caption:
+            assert answer.confidence[row].item() == pytest.approx(confidence, abs=tolerance)
+    assert answer.confidence.dtype == torch.float32 and len(set(answer.prediction)) > 1
+
+
+def test_hint_goes_before_the_prompt(blip2, pictures):
+    model = load(blip2, beams=1, prompt="a photo of", hint="small model says : {label} {probability:.0%}")
+    hint = Answer(["the dog", "a man on grass"], torch.tensor([0.25, 0.5]))
+    answer = model.answer(pictures[:2], hint)
+    for row, sentence in enumerate(("small model says : the dog 25%", "small model says : a man on grass 50%")):
+        assert answer.prediction[row] == one_by_one(model, pictures[row], f"{sentence} a photo of")[0]
+    assert model.uses_hint and load(blip2).identity != model.identity
+
+
+def test_bad_input(blip2, tmp_path):
+    with pytest.raises(InputError, match="is neither a folder"):
+        ImageToText("nobody/nothing").load([], torch.device("cpu"))
+    with pytest.raises(InputError, match=r"precision='int4' is none of"):
+        ImageToText("x", precision="int4")
+    with pytest.raises(InputError, match="needs a GPU and bitsandbytes"):
+        ImageToText(str(blip2), precision="int8").load([], torch.device("cpu"))
+    with pytest.raises(InputError, match=r"teacher\.hint"):
+        ImageToText("x", hint="{nothing}")
