@@ -1,0 +1,275 @@
+"""Captioned pictures: COCO, Flickr30k, Flickr8k."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kcm_lightning.data.augment import random_crop, random_flip
+from kcm_lightning.data.base import DistillSplit, KCMDataModule
+from kcm_lightning.data.caption_files import Picture, read_karpathy, read_official
+from kcm_lightning.data.download import download
+from kcm_lightning.data.picture_store import PictureStore, shrink
+from kcm_lightning.data.reviews import number_of
+from kcm_lightning.data.vocabulary import PADDING, Vocabulary
+from kcm_lightning.errors import InputError
+from kcm_lightning.hugging_face import from_pretrained
+
+ZIPS = (  # Karpathy's split of COCO is of the pictures of 2014
+    "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
+    "http://images.cocodataset.org/zips/train2014.zip",
+    "http://images.cocodataset.org/zips/val2014.zip",
+)
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+
+
+class CaptionBatches(Dataset):
+    """Whole batches of pictures and their captions by positions.
+
+    Args:
+        pictures: all of them.
+        store: their pixels.
+        tokens: their captions, padded, shape `(N, captions, L)`.
+    """
+
+    def __init__(self, pictures: list[Picture], store: PictureStore, tokens: Tensor):
+        self.pictures, self.store, self.tokens = pictures, store, tokens
+        self.places = torch.tensor([number_of(picture.path.name) for picture in pictures])
+
+    def __getitem__(self, positions: Tensor) -> dict:
+        return {
+            "pixels": self.store[positions],
+            "large": [str(self.pictures[position].path) for position in positions.tolist()],
+            "captions": self.tokens[positions],
+            "index": self.places[positions],
+        }
+
+
+class MSCOCO(KCMDataModule):
+    """Pictures with captions, in Karpathy's format or COCO's own.
+
+    A picture's stable place is a hash of its file name. Pictures are decoded once, to their middle square.
+
+    Args:
+        root: folder of the data.
+        captions: Karpathy's file in it (`dataset_coco.json`, `dataset_flickr30k.json`, `dataset_flickr8k.json`).
+        annotations: instead of that, COCO's annotation file of each split (train, val, test), each in `root`; the pictures of
+            `captions_val2017.json` are in `val2017`.
+        images: folder in `root` that Karpathy's file names are relative to.
+        answered: JSON lines with `filename`: other pictures of val and test are left out, and counted. For large models
+            whose answers are recorded.
+        download: fetch COCO's pictures of 2014 (19 GB) and Karpathy's files into `root`.
+        bad_pictures: "stop" at missing and damaged pictures, or "skip" them.
+        image_size: height and width that the small models see.
+        tokenizer: hub name or folder of the large model, whose tokens the captions are written in; null for words.
+        min_count: how often a word or token must occur in the training captions.
+        longest: tokens of a caption, its end counted.
+        batch_size, eval_batch_size: pictures a step.
+        distill_split: "train"; "pool", the first half of val, captions unused, which validation then goes without; or "both".
+        predict_folder: pictures that `predict` captions; null for those of the test split.
+        prepared: folder for the decoded pictures; made on the first run.
+    """
+
+    mean, std = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)
+
+    def __init__(
+        self,
+        root: str = "data/coco",
+        captions: str = "dataset_coco.json",
+        annotations: dict[str, str] | None = None,
+        images: str = "",
+        answered: str | None = None,
+        download: bool = False,
+        bad_pictures: Literal["stop", "skip"] = "stop",
+        image_size: int = 96,
+        tokenizer: str | None = None,
+        min_count: int = 2,
+        longest: int = 20,
+        batch_size: int = 64,
+        eval_batch_size: int = 128,
+        distill_split: DistillSplit = "train",
+        predict_folder: str | None = None,
+        prepared: str = "runs/prepared",
+    ):
+        super().__init__(batch_size, eval_batch_size, distill_split)
+        if image_size < 16 or longest < 2 or min_count < 1:
+            raise InputError("--data: image_size must be at least 16, longest at least 2, min_count at least 1")
+        self.root, self.captions, self.annotations, self.images_in = Path(root), captions, annotations, images
+        self.answered, self.download, self.bad_pictures = answered, download, bad_pictures
+        self.image_size, self.tokenizer, self.min_count, self.longest = image_size, tokenizer, min_count, longest
+        self.predict_folder, self.prepared = predict_folder, Path(prepared)
+        self.batches: CaptionBatches | None = None
+
+    @property
+    def name(self) -> str:
+        return "coco" if self.annotations else Path(self.captions).stem.removeprefix("dataset_")
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocabulary)
+
+    def prepare_data(self) -> None:
+        """Fetches the data if asked to, and decodes every picture once."""
+        if self.download and not (self.root / self.captions).is_file():
+            for url in ZIPS:
+                path = self.root / Path(url).name
+                download(url, path)
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(self.root)
+        self._decoded([picture.path for picture in self._read()])
+
+    def _read(self) -> list[Picture]:
+        if self.annotations is None:
+            pictures = read_karpathy(self.root / self.captions, self.root / self.images_in)
+        else:
+            pictures = []
+            for split, file in self.annotations.items():
+                folder = self.root / Path(file).stem.removeprefix("captions_")
+                pictures += read_official(self.root / file, folder, split)
+        missing = {"train", "val", "test"} - {picture.split for picture in pictures}
+        if missing:
+            raise InputError(f"{self.root}: there are no pictures of split {', '.join(sorted(missing))}")
+        return pictures
+
+    def _decoded(self, paths: list[Path]) -> PictureStore:
+        """The pixels of pictures, in a folder named by all that makes a difference to them."""
+        states = [(str(path), state.st_size, state.st_mtime_ns) if (state := _state(path)) else (str(path),) for path in paths]
+        digest = hashlib.sha256(repr([self.image_size, *states]).encode()).hexdigest()[:16]
+        folder = self.prepared / f"pictures-{digest}"
+        if not (folder / "facts.json").is_file():
+            PictureStore.make(folder, paths, self.image_size)
+        return PictureStore(folder)
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.batches is not None:
+            return
+        pictures = self._read()
+        store = self._decoded([picture.path for picture in pictures])
+        self._refuse_bad([pictures[number].path for number in store.bad])
+        self.left_out = {"bad": len(store.bad), "unanswered": 0}
+        bad, known = set(store.bad), self._answered()
+        rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+        for number, picture in enumerate(pictures):
+            if number in bad or picture.split not in rows or not picture.captions:
+                continue
+            if known is not None and picture.split != "train" and picture.path.name not in known:
+                self.left_out["unanswered"] += 1
+                continue
+            rows[picture.split].append(number)
+        self.positions = {split: torch.tensor(numbers) for split, numbers in rows.items()}
+        if self.distill_split != "train":
+            val = self.positions["val"]
+            self.positions |= {"pool": val[: len(val) // 2], "val": val[len(val) // 2 :]}
+        words = (caption for number in rows["train"] for caption in pictures[number].captions)
+        tokenizer = self._load_tokenizer() if self.tokenizer else None
+        self.vocabulary = Vocabulary.of(words, tokenizer, self.min_count)
+        self.batches = CaptionBatches(pictures, store, self._encoded(pictures))
+        self._references = dict(zip(self.batches.places.tolist(), (picture.captions for picture in pictures), strict=True))
+        if any(self.left_out.values()):
+            rank_zero_info(f"left out: {self.left_out['bad']} bad pictures, {self.left_out['unanswered']} without an answer")
+
+    def _load_tokenizer(self):
+        from transformers import AutoTokenizer
+
+        return from_pretrained(AutoTokenizer, self.tokenizer, "--data.tokenizer")
+
+    def _answered(self) -> set[str] | None:
+        if self.answered is None:
+            return None
+        path = Path(self.answered)
+        if not path.is_file():
+            raise InputError(f"--data.answered: there is no file {self.answered!r}")
+        return {json.loads(line)["filename"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+    def _encoded(self, pictures: list[Picture]) -> Tensor:
+        most = max(len(picture.captions) for picture in pictures)
+        tokens = torch.full((len(pictures), most, self.longest), PADDING)
+        for number, picture in enumerate(pictures):
+            for place, caption in enumerate(picture.captions):
+                encoded = self.vocabulary.encode(caption, self.longest)
+                tokens[number, place, : len(encoded)] = torch.tensor(encoded)
+        return tokens
+
+    def _refuse_bad(self, paths: list[Path]) -> None:
+        if not paths:
+            return
+        shown = ", ".join(str(path) for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+        if self.bad_pictures == "stop":
+            raise InputError(f"{len(paths)} pictures are missing or damaged: {shown}; --data.bad_pictures=skip leaves them out")
+        rank_zero_info(f"{len(paths)} pictures are missing or damaged and are left out: {shown}")
+
+    def predict_dataloader(self) -> DataLoader:
+        """The pictures of `predict_folder`, or the test split. Pictures that cannot be read are named and left out."""
+        if self.predict_folder is None:
+            return super().predict_dataloader()
+        folder = Path(self.predict_folder)
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) if folder.is_dir() else []
+        if not paths:
+            raise InputError(f"--data.predict_folder: there are no pictures in {self.predict_folder!r}")
+        store = self._decoded(paths)
+        self.unreadable = [paths[number] for number in store.bad]
+        for path in self.unreadable:
+            rank_zero_info(f"{path} cannot be read and is left out")
+        kept = torch.tensor([number for number in range(len(paths)) if number not in set(store.bad)])
+        pictures = [Picture(path, [], "predict") for path in paths]
+        whole, self.batches = (
+            self.batches,
+            CaptionBatches(pictures, store, torch.zeros(len(paths), 1, self.longest, dtype=torch.long)),
+        )
+        try:
+            return self._loader(kept)
+        finally:
+            self.batches = whole
+
+    def references(self, places: Tensor) -> list[list[str]]:
+        """What people said of pictures, by their stable places."""
+        return [self._references[place] for place in places.tolist()]
+
+    def splits(self) -> dict[str, list[int]]:
+        return {split: self.batches.places[positions].tolist() for split, positions in self.positions.items()}
+
+    def fingerprint(self) -> dict:
+        result: dict = {"left_out": self.left_out, "vocabulary": len(self.vocabulary)}
+        for split, positions in self.positions.items():
+            names = sorted(
+                f"{self.batches.pictures[p].path.name}: {self.batches.pictures[p].captions}" for p in positions.tolist()
+            )
+            result[split] = {"samples": len(names), "sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]}
+        return result
+
+    def view(self, batch: dict, augment: bool) -> dict:
+        """Adds `small`, the normalised pictures, and `target`, one caption of each: any in training, else the first."""
+        pixels, captions = batch["pixels"], batch["captions"]
+        if augment:
+            pixels = random_flip(random_crop(pixels, self.image_size // 12))
+            known = (captions[..., 0] != PADDING).float()  # (B, captions)
+            chosen = known.clamp_min(1e-9).multinomial(1)
+            target = captions.gather(1, chosen.unsqueeze(-1).expand(-1, 1, captions.shape[-1])).squeeze(1)
+        else:
+            target = captions[:, 0]
+        return {**batch, "small": self._normalise(pixels), "target": target}
+
+    def batch_of(self, inputs: list[str]) -> dict:
+        """A batch of a user's pictures, by their paths."""
+        pixels = [shrink(Path(path), self.image_size) for path in inputs]
+        bad = [path for path, own in zip(inputs, pixels, strict=True) if own is None]
+        if bad:
+            raise InputError(f"{len(bad)} pictures are missing or damaged: {', '.join(bad[:5])}")
+        return {"large": list(inputs), "small": self._normalise(torch.stack([torch.from_numpy(own.copy()) for own in pixels]))}
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (self.mean, self.std))
+        return ((pixels.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _state(path: Path):
+    try:
+        return path.stat()
+    except OSError:
+        return None

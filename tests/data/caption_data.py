@@ -1,0 +1,25 @@
+"""A small captioned data set: pictures of one colour each, whose captions name it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "white": (240, 240, 240)}
+
+
+def write(folder: Path, train: int = 32, val: int = 12, test: int = 12) -> Path:
+    """Writes `dataset_tiny.json` in Karpathy's format and the pictures in `images`."""
+    (folder / "images").mkdir(parents=True)
+    random, rows = np.random.RandomState(0), []
+    for number in range(train + val + test):
+        colour = list(COLOURS)[number % 4]
+        name = f"{number:03}.jpg"
+        pixels = np.clip(np.array(COLOURS[colour]) + random.randint(-15, 15, (40, 50, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name, quality=95)
+        split = "train" if number < train else "val" if number < train + val else "test"
+        captions = [f"A {colour} wall is all there is.", f"the picture shows a {colour} wall", f"this wall is {colour} all over"]
+        rows.append({"filename": name, "split": split, "sentences": [{"raw": caption} for caption in captions]})
+    (folder / "dataset_tiny.json").write_text(json.dumps({"images": rows, "dataset": "tiny"}))
+    return folder

@@ -1,0 +1,175 @@
+"""Captioned pictures: formats, vocabulary, damaged and odd files, and what an answered file leaves out."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kcm_lightning.data import MSCOCO
+from kcm_lightning.data.picture_store import PictureStore
+from kcm_lightning.data.vocabulary import BEGIN, END, PADDING, UNKNOWN, Vocabulary
+from kcm_lightning.errors import InputError
+from kcm_lightning.pictures import open_picture
+from tests.data.caption_data import write
+
+
+@pytest.fixture
+def make(tmp_path):
+    write(tmp_path / "tiny")
+
+    def make(setup=True, **options) -> MSCOCO:
+        settings = {"root": str(tmp_path / "tiny"), "captions": "dataset_tiny.json", "images": "images", "image_size": 16}
+        data = MSCOCO(**{**settings, "prepared": str(tmp_path / "prepared"), "min_count": 1, **options})
+        if setup:
+            data.setup()
+        return data
+
+    make.folder = tmp_path / "tiny"
+    return make
+
+
+def test_splits_captions_and_pixels(make):
+    data = make()
+    assert {split: len(rows) for split, rows in data.positions.items()} == {"train": 32, "val": 12, "test": 12}
+    batch = data.view(data.batches[data.positions["test"][:4]], augment=False)
+    assert batch["pixels"].shape == batch["small"].shape == (4, 3, 16, 16)
+    assert batch["pixels"].float().mean((2, 3)).argmax(1)[:3].tolist() == [0, 1, 2]  # red, green, blue
+    assert data.references(batch["index"])[0][1] == "the picture shows a red wall"
+    assert data.vocabulary.decode(batch["target"][0].tolist()) == "a red wall is all there is"
+    assert batch["large"][0].endswith("044.jpg")
+
+
+def test_training_takes_any_caption(make):
+    data = make()
+    rows = data.positions["train"].repeat(8)
+    batch = data.view(data.batches[rows], augment=True)
+    seen = {data.vocabulary.decode(row.tolist()).split()[0] for row in batch["target"]}
+    assert seen == {"a", "the", "this"} and batch["small"].shape == (256, 3, 16, 16)
+
+
+def test_pool_takes_the_first_half_of_val(make):
+    data, whole = make(distill_split="both"), make()
+    assert torch.equal(torch.cat([data.positions["pool"], data.positions["val"]]), whole.positions["val"])
+    assert data.fingerprint()["test"] == whole.fingerprint()["test"]
+
+
+def test_pictures_without_an_answer_are_left_out_and_counted(make):
+    answers = make.folder / "answers.jsonl"
+    answers.write_text("".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "x"}) + "\n" for n in range(30, 50)))
+    data = make(answered=str(answers))
+    assert len(data.positions["train"]) == 32 and len(data.positions["val"]) == 12 and len(data.positions["test"]) == 6
+    assert data.fingerprint()["left_out"] == {"bad": 0, "unanswered": 6}
+
+
+def test_official_annotation_files(make, tmp_path):
+    root = tmp_path / "coco"
+    root.mkdir()
+    rows = json.loads((make.folder / "dataset_tiny.json").read_text())["images"]
+    files = {}
+    for split in ("train", "val", "test"):
+        own = [row for row in rows if row["split"] == split]
+        (root / f"{split}2017").symlink_to(make.folder / "images")
+        images = [{"id": n, "file_name": row["filename"]} for n, row in enumerate(own)]
+        notes = [
+            {"id": 10 * n + i, "image_id": n, "caption": s["raw"]}
+            for n, row in enumerate(own)
+            for i, s in enumerate(row["sentences"])
+        ]
+        files[split] = f"captions_{split}2017.json"
+        (root / files[split]).write_text(json.dumps({"images": images, "annotations": notes, "info": {}, "licenses": []}))
+    official, karpathy = make(root=str(root), annotations=files), make()
+    for split in ("train", "val", "test"):
+        assert official.fingerprint()[split] == karpathy.fingerprint()[split]
+    assert official.name == "coco" and karpathy.name == "tiny"
+
+
+def test_bad_pictures_are_found_before_training(make):
+    first, second = make.folder / "images" / "003.jpg", make.folder / "images" / "040.jpg"
+    first.write_bytes(first.read_bytes()[:300])
+    second.unlink()
+    with pytest.raises(InputError, match=r"2 pictures are missing or damaged: .*003\.jpg, .*040\.jpg; --data\.bad_pictures=skip"):
+        make()
+    data = make(bad_pictures="skip")
+    assert len(data.positions["train"]) == 31 and len(data.positions["val"]) == 11
+    assert data.fingerprint()["left_out"]["bad"] == 2
+
+
+@pytest.fixture
+def odd_pictures(tmp_path):
+    folder, random = tmp_path / "odd", np.random.RandomState(0)
+    folder.mkdir()
+    for number in range(195):
+        Image.fromarray(random.randint(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number:03}.jpg")
+    truncated = folder / "truncated.jpg"
+    Image.fromarray(random.randint(0, 255, (200, 300, 3), dtype=np.uint8)).save(truncated)
+    truncated.write_bytes(truncated.read_bytes()[:5_000])
+    Image.fromarray(np.full((20, 20, 4), (255, 0, 0, 0), dtype=np.uint8), "RGBA").save(folder / "alpha.png")
+    Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(folder / "cmyk.jpg")
+    Image.new("RGB", (1, 1), "blue").save(folder / "dot.png")
+    Image.new("RGB", (20_000, 30), "green").save(folder / "wide.png")
+    return folder
+
+
+def test_odd_pictures_are_read_and_bad_ones_named(odd_pictures, tmp_path):
+    paths = sorted(odd_pictures.iterdir())
+    PictureStore.make(tmp_path / "store", paths, 16)
+    store = PictureStore(tmp_path / "store")
+    assert [paths[number].name for number in store.bad] == ["truncated.jpg"]
+    colours = {path.name: store[torch.tensor([n])][0].float().mean((1, 2)).round().tolist() for n, path in enumerate(paths)}
+    assert colours["alpha.png"] == [255, 255, 255] and colours["dot.png"] == [0, 0, 255] and colours["wide.png"] == [0, 128, 0]
+    assert colours["cmyk.jpg"][0] > 200 and max(colours["cmyk.jpg"][1:]) < 60
+    with pytest.raises(OSError):
+        open_picture(odd_pictures / "truncated.jpg")
+
+
+def test_vocabulary_of_words():
+    words = Vocabulary.of(["A red dog's ball.", "a red cat"], min_count=2)
+    assert words.units == ["a", "red"] and len(words) == 6
+    assert words.encode("A blue, red", 5) == [4, UNKNOWN, 5, END] and words.encode("a a a a a", 3) == [4, 4, END]
+    assert words.decode([BEGIN, 4, 5, END, 4]) == "a red" and words.decode([PADDING, UNKNOWN]) == ""
+
+
+def test_vocabulary_of_the_large_models_tokens(word_tokenizer):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
+    vocabulary = Vocabulary.of(["the box", "great box"], tokenizer)
+    assert vocabulary.decode(vocabulary.encode("great box", 9)) == "great box"
+    distribution = torch.rand(2, 3, len(tokenizer)).softmax(-1)
+    gathered = vocabulary.gather(distribution, end=3)
+    own = [tokenizer.convert_tokens_to_ids(word) for word in ("box", "great", "the")]
+    numbers = [vocabulary.encode(word, 2)[0] for word in ("box", "great", "the")]
+    total = distribution[..., [*own, 3]].sum(-1)
+    for word, number in zip(own, numbers, strict=True):
+        torch.testing.assert_close(gathered[..., number], distribution[..., word] / total)
+    torch.testing.assert_close(gathered[..., END], distribution[..., 3] / total)
+    torch.testing.assert_close(gathered.sum(-1), torch.ones(2, 3))
+
+
+def test_bad_input(make, tmp_path):
+    (tmp_path / "cut.json").write_text('{"images": [')
+    (tmp_path / "other.json").write_text('{"rows": []}')
+    (tmp_path / "short.json").write_text('{"images": [{"filename": "x"}]}')
+    cases = {
+        "there is no caption file": {"captions": "none.json"},
+        "is no JSON, or cut off": {"captions": str(tmp_path / "cut.json")},
+        "holds no list `images`": {"captions": str(tmp_path / "other.json")},
+        "not in Karpathy's format": {"captions": str(tmp_path / "short.json")},
+        "answered: there is no file": {"answered": "none.jsonl"},
+        "image_size must be at least 16": {"image_size": 4},
+    }
+    for said, options in cases.items():
+        with pytest.raises(InputError, match=said):
+            make(**options)
+    with pytest.raises(InputError, match="missing or damaged"):
+        make().batch_of([str(tmp_path / "cut.json")])
+
+
+@pytest.mark.parametrize(("name", "images", "sizes"), [("coco", "", (426, 54, 84)), ("flickr8k", "images", (775, 115, 129))])
+def test_real_pictures(real_data, tmp_path, name, images, sizes):
+    data = MSCOCO(str(real_data / name), f"dataset_{name}.json", images=images, prepared=str(tmp_path))
+    data.setup()
+    assert tuple(len(data.positions[split]) for split in ("train", "val", "test")) == sizes
+    assert data.name == name and data.fingerprint()["left_out"]["bad"] == 0
