@@ -23,6 +23,7 @@ FLOORS = [
         "hugging_face",
         "tables",
         "paper",
+        "pictures",
     },
     {"small", "large", "data"},
     {"collaboration"},
