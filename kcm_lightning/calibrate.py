@@ -24,9 +24,11 @@ class Recorder(L.Callback):
 
     def on_validation_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
         self.outcomes.append(outputs)
-        hint = probabilities(outputs.student_logits) if module.teacher.uses_hint else None
-        teacher = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
-        self.batches.append({"target": batch["target"], "index": batch["index"], "teacher_probabilities": teacher})
+        kept = {"target": batch["target"], "index": batch["index"]}
+        if module.compare:
+            hint = probabilities(outputs.student_logits) if module.teacher.uses_hint else None
+            kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
+        self.batches.append(kept)
 
 
 class KCMTrainer(L.Trainer):
@@ -60,7 +62,10 @@ class KCMTrainer(L.Trainer):
             raise InputError("calibrate needs a KCMModule: this configuration trains a large model alone")
         if model.second_gate != "student":
             raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
-        model.compare, model.temperatures = True, Temperatures()
+        # a paid model is asked only where the target cannot be met without its answers
+        model.compare = not model.teacher.paid or goal.kind == "accuracy_drop"
+        own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)  # routes nothing on
+        model.temperatures = Temperatures()
         recorder = Recorder()
         self.callbacks.append(recorder)
         self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
@@ -68,8 +73,11 @@ class KCMTrainer(L.Trainer):
         temperatures = Temperatures(
             fit_temperature(columns["judge_logits"], columns["target"]),
             fit_temperature(columns["student_logits"], columns["target"]),
-            fit_temperature(columns["teacher_probabilities"].clamp_min(1e-30).log(), columns["target"]),
         )
+        if model.compare:
+            answered = ~columns["teacher_probabilities"].isnan().any(-1)
+            logits = columns["teacher_probabilities"][answered].clamp_min(1e-30).log()
+            temperatures.teacher = fit_temperature(logits, columns["target"][answered])
         student = probabilities(columns["student_logits"], temperatures.student)
         confidence = student.amax(-1)
         answers = RecordedAnswers(
@@ -79,13 +87,16 @@ class KCMTrainer(L.Trainer):
             *(columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")),
         )
         chosen = choose_thresholds(answers, goal)
-        thresholds = Thresholds(chosen.judge, chosen.student, model.thresholds.teacher)
+        thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
+        expected = expected_on_unseen(answers, goal)
+        if not model.compare:  # nothing is known of the large model's accuracy
+            expected = {"lm_rate": expected["lm_rate"]}
         report = {
             "target": target,
             "samples": len(answers),
             "temperatures": asdict(temperatures),
             "thresholds": asdict(thresholds),
-            "expected_on_unseen_data": expected_on_unseen(answers, goal),
+            "expected_on_unseen_data": expected,
         }
         if self.is_global_zero:
             path = Path(output or Path(self.default_root_dir) / "calibrated.yaml")

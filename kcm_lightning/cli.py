@@ -18,7 +18,7 @@ from kcm_lightning.module import KCMModule
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
-from kcm_lightning.results import ResultsWriter
+from kcm_lightning.results import ResultsWriter, say_usage
 from kcm_lightning.run_folder import RunFolder
 
 
@@ -125,6 +125,8 @@ class KCMCLI(LightningCLI):
             self.trainer.logger.log_hyperparams(shown)
 
     def after_fit(self) -> None:
+        if isinstance(self.model, KCMModule) and self.trainer.is_global_zero:
+            say_usage(self.model.teacher.usage())
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
 

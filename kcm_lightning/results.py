@@ -218,8 +218,7 @@ class ResultsWriter(L.Callback):
             result["large_model"] = usage
         head, rows = table_rows(summary)
         print_table(head, rows, f"{data.title}, {summary['samples']} test samples")
-        if usage:
-            Console().print(f"large model: {_listed(dict(usage))}", soft_wrap=True)
+        say_usage(usage)
         if trainer.fast_dev_run:
             return
         write_json(self.folder / "results.json", result)
@@ -237,13 +236,20 @@ class ResultsWriter(L.Callback):
             path = self.folder / "predict.jsonl"
             write_text(path, _lines(columns, trainer.datamodule.class_names))
             Console().print(f"predictions: {path}", soft_wrap=True)
+            say_usage(module.teacher.usage())
 
 
-def _listed(usage: dict) -> str:
-    """What asking has cost, in one line."""
+def say_usage(usage: dict) -> None:
+    """Prints what asking the large model has cost, where that is known."""
+    if usage:
+        Console().print(f"large model: {_in_words(usage)}", soft_wrap=True)
+
+
+def _in_words(usage: dict) -> str:
+    usage = dict(usage)
     now = usage.pop("this_command", {})
     words = [f"{name.replace('_', ' ')} {value:.6g}" for name, value in usage.items()]
-    return ", ".join(words) + (f"; in this command: {_listed(now)}" if now else "")
+    return ", ".join(words) + (f"; in this command: {_in_words(now)}" if now else "")
 
 
 def _lines(columns: dict[str, Tensor], class_names: list[str]) -> str:

@@ -84,8 +84,10 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
         target: class indices, shape `(N,)`.
 
     Returns:
-        A positive number, within [0.05, 20].
+        A positive number, within [0.05, 20]; 1 where there is nothing to fit.
     """
+    if not len(target):
+        return 1.0
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:

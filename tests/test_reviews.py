@@ -63,7 +63,9 @@ def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokeni
         options = [*workplace, *small(word_tokenizer), f"--model.teacher.base_url={server.url}", "--model.teacher.model=judge-1"]
         options += ["--model.thresholds.judge=null", "--model.thresholds.student=0.9999"]
         main(["fit", "--config", "apd_chat.yaml", *options])
-        assert not server.requests
+        assert not server.requests and "large model: requests 0" in capsys.readouterr().out
+        main(["calibrate", "--config", "apd_chat.yaml", *options, "--target", "lm_rate=0.4"])
+        assert not server.requests and "expected accuracy" not in capsys.readouterr().out  # an LM rate needs no answers
         main(["test", "--config", "apd_chat.yaml", *options])
         found, asked = results(), sum(server.requests.values())
         assert asked == found["routes"]["teacher"] == round(found["lm_rate"]["called"] * found["samples"]) > 0
