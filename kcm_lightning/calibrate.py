@@ -4,12 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
+import torch
 import yaml
 from rich.console import Console
 
 from kcm_lightning.collaboration import Outcome
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds, probabilities
+from kcm_lightning.large.base import NO_ANSWER
 from kcm_lightning.module import KCMModule
 from kcm_lightning.results import gather, write_json, write_text
 from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
@@ -80,11 +82,17 @@ class KCMTrainer(L.Trainer):
             temperatures.teacher = fit_temperature(logits, columns["target"][answered])
         student = probabilities(columns["student_logits"], temperatures.student)
         confidence = student.amax(-1)
+        judge_right, student_right, teacher_right = (
+            columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")
+        )
+        silent = columns["teacher_prediction"] == NO_ANSWER  # there the student answers
         answers = RecordedAnswers(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
             confidence,
             confidence - student.gather(-1, columns["judge_prediction"].unsqueeze(-1)).squeeze(-1),
-            *(columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")),
+            judge_right,
+            student_right,
+            torch.where(silent, student_right, teacher_right),
         )
         chosen = choose_thresholds(answers, goal)
         thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
@@ -117,7 +125,7 @@ def _say(report: dict, path: Path) -> None:
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         console.print(f"expected {name.replace('_', ' ')}: {mean:.2f} % (95 % interval {low:.2f} to {high:.2f})")
-    if report["thresholds"]["judge"] is None:
+    if report["thresholds"]["student"] is None:
         console.print(f"no threshold meets {report['target']} on these samples: the large model answers all of them")
     gates = ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None)
     console.print(f"thresholds: {gates}\nuse them with a second --config {path}", soft_wrap=True)

@@ -60,7 +60,7 @@ class KCMCLI(LightningCLI):
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
         else:
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
-        if self.subcommand == "test":
+        if self.subcommand == "test" and config.model.class_path.endswith("KCMModule"):
             config.verbose = False  # our own table says it all
         if not config.trainer.fast_dev_run:
             _check_writable(self.folder)
@@ -104,16 +104,10 @@ class KCMCLI(LightningCLI):
             kwargs["max_epochs"] = self.model.total_epochs
         callbacks = list(given["callbacks"] or [])
         if self.subcommand == "fit":
-            callbacks.append(
-                ModelCheckpoint(
-                    self.folder / "checkpoints",
-                    filename="best",
-                    monitor="selection",
-                    mode="max",
-                    save_last=True,
-                    enable_version_counter=False,
-                )
-            )
+            options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}
+            # two of them: `save_last` would only write when a new best is found
+            callbacks.append(ModelCheckpoint(filename="best", monitor="selection", mode="max", **options))
+            callbacks.append(ModelCheckpoint(filename="last", **options))
         self._dump_config()
         if isinstance(self.model, KCMModule):
             callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]

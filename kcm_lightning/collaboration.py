@@ -68,6 +68,7 @@ def collaborate(
     second_gate: str = "student",
     ask_every_student: bool = False,
     ask_every_teacher: bool = False,
+    in_fit: bool = False,
 ) -> Outcome:
     """Answers a batch; the large model sees only the rows that need it. What it has no answer to, the student answers.
 
@@ -82,6 +83,7 @@ def collaborate(
         ask_every_student: also ask the student about the rows that the judge keeps.
         ask_every_teacher: also ask the large model about the rows that do not need it, with and without a hint;
             `called` does not count those.
+        in_fit: a missing answer of the large model is no error.
     """
     logits = judge(batch["small"]).float()
     judge_confidence, judge_prediction = probabilities(logits, temperatures.judge).max(-1)
@@ -97,7 +99,7 @@ def collaborate(
     student_confidence, student_prediction = hint.max(-1)
     student_prediction[~asked] = -1
 
-    ask = _Asker(batch, teacher, hint, temperatures.teacher)
+    ask = _Asker(batch, teacher, hint, temperatures.teacher, in_fit)
     if second_gate == "teacher":
         called = onwards
         prediction, confidence = ask(every if ask_every_teacher else called)
@@ -132,8 +134,9 @@ def collaborate(
 class _Asker:
     """Asks the large model about some rows of a batch and puts its answers back in their places."""
 
-    def __init__(self, batch: dict, teacher: LargeModel, hint: Tensor, temperature: float):
-        self.batch, self.teacher, self.hint, self.temperature = batch, teacher, hint, temperature
+    def __init__(self, batch: dict, teacher: LargeModel, hint: Tensor, temperature: float, in_fit: bool):
+        self.batch, self.teacher, self.hint = batch, teacher, hint
+        self.options = {"temperature": temperature, "in_fit": in_fit}
 
     def __call__(self, rows: Tensor, with_hint: bool = True) -> tuple[Tensor, Tensor]:
         prediction = torch.full_like(rows, -1, dtype=torch.long)
@@ -142,7 +145,7 @@ class _Asker:
             places = rows.nonzero().squeeze(1)
             hint = self.hint[places] if with_hint and self.teacher.uses_hint else None
             samples = self.batch["index"][places] if "index" in self.batch else None
-            answer = self.teacher.answer(take(self.batch["large"], places), hint, samples, self.temperature)
+            answer = self.teacher.answer(take(self.batch["large"], places), hint, samples, **self.options)
             prediction[places] = answer.prediction.to(prediction)
             confidence[places] = answer.confidence.to(confidence)
         return prediction, confidence

@@ -26,9 +26,14 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    from safetensors import SafetensorError
+
     try:
-        return auto_class.from_pretrained(name, **kwargs)
-    except (OSError, ValueError) as error:
+        found = auto_class.from_pretrained(name, **kwargs)
+        if auto_class.__name__ == "AutoTokenizer" and len(found) == len(set(found.all_special_ids)):
+            raise OSError("it has no vocabulary")  # transformers makes up a tokenizer of special tokens alone
+        return found
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         if Path(name).is_dir():
             raise InputError(f"{option}: the folder {name!r} holds no model that loads: {reason}") from error

@@ -107,8 +107,10 @@ class KCMModule(L.LightningModule):
         self.lm_rate = LMRate()
         if stage == "fit" and self.judge_ckpt:
             self._load_judge(self.judge_ckpt)
-        elif stage == "fit" and hasattr(self.judge, "initialise"):
+        elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
             self.judge.initialise()
+        if stage == "fit":
+            self.teacher.check_before_fit()
 
     def _check_sizes(self, data: L.LightningDataModule) -> None:
         """The judge's sizes against the data's, where both have them."""
@@ -184,7 +186,7 @@ class KCMModule(L.LightningModule):
 
     def _mix(self, images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
         """CutMix in a share of the batches; images, partner rows, and how much of each image is its own."""
-        if share and torch.rand(()) < share:
+        if share and images.dim() == 4 and torch.rand(()) < share:  # texts have nothing to cut
             return cutmix(images)
         return images, torch.arange(len(images), device=images.device), 1.0
 
@@ -225,15 +227,10 @@ class KCMModule(L.LightningModule):
     # -------------------------------------------------------------- inference
 
     def outcome(self, batch: dict, compare: bool) -> Outcome:
-        """Algorithm 2 on a batch, with this module's models and gates.
-
-        Args:
-            batch: as a data module's `view` returns it.
-            compare: also ask student and large model about the samples that do not need them.
-        """
+        """Algorithm 2 on a batch as a data module's `view` returns it; `compare` also asks who need not be asked."""
         return self._collaborate(batch, compare, compare)
 
-    def _collaborate(self, batch: dict, ask_every_student: bool, ask_every_teacher: bool) -> Outcome:
+    def _collaborate(self, batch: dict, ask_every_student: bool, ask_every_teacher: bool, in_fit: bool = False) -> Outcome:
         return collaborate(
             batch,
             self.judge,
@@ -244,6 +241,7 @@ class KCMModule(L.LightningModule):
             self.second_gate,
             ask_every_student,
             ask_every_teacher,
+            in_fit,
         )
 
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
@@ -252,7 +250,7 @@ class KCMModule(L.LightningModule):
             model, who = (self.student, "student") if self.student_started else (self.judge, "judge")
             self.accuracy[who].update(model(batch["small"]).argmax(-1), batch["target"])
             return None
-        outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting)
+        outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting, in_fit=fitting)
         self._count(outcome, batch["target"])
         return outcome
 

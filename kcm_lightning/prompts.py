@@ -39,13 +39,16 @@ def fill(template: str, label: str, probability: float | None = None) -> str:
     return f"{text.removesuffix('.')} with probability {probability:.2f}{stop}"
 
 
-def check_template(template: str, fields: tuple[str, ...], option: str) -> None:
+def check_template(
+    template: str, fields: tuple[str, ...], option: str, optional: tuple[str, ...] = ("label", "probability")
+) -> None:
     """Refuses a template that lacks a field or has one that is not known.
 
     Args:
         template: with fields in braces.
-        fields: which it must have; it may also have `label` and `probability`.
+        fields: which it must have.
         option: the option of the configuration that holds it.
+        optional: which it may also have.
 
     Raises:
         InputError: it cannot be filled, or a field is missing.
@@ -55,9 +58,9 @@ def check_template(template: str, fields: tuple[str, ...], option: str) -> None:
         template.format(**{name: 0.5 if name == "probability" else "x" for name in used})
     except (ValueError, KeyError, IndexError) as error:
         raise InputError(f"{option} cannot be filled: {error}") from error
-    known = {*fields, "label", "probability"}
-    if not set(fields) <= used <= known:
-        raise InputError(f"{option} must contain {_braced(fields)} and may contain {_braced(sorted(known - set(fields)))}")
+    if not set(fields) <= used <= {*fields, *optional}:
+        must = f"must contain {_braced(fields)} and " if fields else ""
+        raise InputError(f"{option} {must}may contain {_braced(optional)}")
 
 
 def _braced(names) -> str:

@@ -31,7 +31,11 @@ def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "ma
     """
     tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
     for figures in _gather(folders):
-        tables[_table_of(figures)][_variant(figures)].append(figures)
+        variants = tables[_table_of(figures)]
+        key = _variant(figures)
+        while any(_same_cell(figures, other) for other in variants[key]):  # a seed counts once in a mean
+            key += "'"
+        variants[key].append(figures)
     parts = []
     for title in sorted(tables):
         for number, runs in enumerate(tables[title].values(), 1):
@@ -45,17 +49,28 @@ def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "ma
 
 
 def _gather(folders: list[str]) -> list[Figures]:
-    found = []
+    found: dict[Path, Figures] = {}
     for folder in folders:
         files = sorted(Path(folder).rglob("results.json"))
         if not files:
             raise InputError(f"{folder} holds no results.json: run `test` first, or name a run folder")
         for file in files:
-            try:
-                found.append(json.loads(file.read_text()))
-            except ValueError as error:
-                raise InputError(f"{file} is no results file: {error}") from error
-    return found
+            if file.resolve() not in found:
+                found[file.resolve()] = _read(file)
+    return list(found.values())
+
+
+def _read(file: Path) -> Figures:
+    try:
+        figures = json.loads(file.read_text())
+        (
+            _options(figures, "model")["teacher"]["class_path"],
+            figures["accuracy"]["kcm"],
+            figures["data"]["splits"]["test"]["sha256"],
+        )
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(f"{file} is no results file of this project: {error!r}") from error
+    return figures
 
 
 def _last(path: str) -> str:
@@ -79,6 +94,8 @@ _NOT_A_VARIANT = {
     "compile",
 }
 
+_NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices", "retries", "timeout", "api_key_env"}
+
 
 def _variant(figures: Figures) -> str:
     """The options that tell apart runs which must not be averaged."""
@@ -87,7 +104,15 @@ def _variant(figures: Figures) -> str:
         part: {name: value for name, value in choice.get("init_args", {}).items() if name not in _NOT_A_VARIANT}
         for part, choice in options.items()
     }
+    teacher = kept["model"]["teacher"]
+    asked = {name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS}
+    kept["model"]["teacher"] = {**teacher, "init_args": asked}
     return json.dumps(kept, sort_keys=True)
+
+
+def _same_cell(one: Figures, other: Figures) -> bool:
+    """Whether two runs are of the same data and seed, so that they are no independent samples of one figure."""
+    return one["seed"] == other["seed"] and one["data"].get("title") == other["data"].get("title")
 
 
 def _table_of(figures: Figures) -> str:
@@ -148,12 +173,16 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
 
 
 def _difference(groups: list[list[Figures]]) -> str:
-    """KCM's accuracy minus the large model's with its interval, of one seed; the seeds are not independent samples."""
-    against = [(runs[0].get("kcm_against_teacher"), runs[0]["samples"]) for runs in groups]
-    if any(counts is None for counts, _ in against):
+    """KCM's accuracy minus the large model's: the mean over seeds, or of single runs with its paired bootstrap interval."""
+    against = [[(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups]
+    if any(counts is None for runs in against for counts, _ in runs):
         return "-"
-    found = paired_difference([(counts["better"], counts["worse"], samples) for counts, samples in against])
-    return f"{100 * found['difference']:+.2f} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
+    means = [mean((counts["better"] - counts["worse"]) / samples for counts, samples in runs) for runs in against]
+    shown = f"{100 * mean(means):+.2f}"
+    if any(len(runs) > 1 for runs in against):  # seeds share their test samples: no interval is made of them
+        return shown
+    found = paired_difference([(counts["better"], counts["worse"], samples) for ((counts, samples),) in against])
+    return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
 
 
 def _said(values: Iterable[float] | None) -> list[str]:

@@ -58,9 +58,10 @@ class Run:
         """Algorithm 2 on a user's inputs.
 
         Args:
-            inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width.
+            inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width; for reviews a
+                list of texts.
         """
-        batch = self.data.batch_of(move_data_to_device(inputs, self.module.device))
+        batch = move_data_to_device(self.data.batch_of(inputs), self.module.device)
         with self.autocast():
             outcome = self.module.outcome(batch, compare=False)
         return Answers(

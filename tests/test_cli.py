@@ -166,6 +166,14 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
+def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(trained, tmp_path):
+    _, options = trained
+    nothing_learned = ["--model.student_phase.lr=1e-12", "--model.student_phase.epochs=3", "--model.judge_phase.epochs=1"]
+    kcm(tmp_path, "fit", "--config", "quickstart.yaml", *options, *nothing_learned)
+    best, last = (tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    assert torch.load(last, weights_only=True)["epoch"] == 3 > torch.load(best, weights_only=True)["epoch"]
+
+
 def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, capsys):
     """Before anything long starts: status 2, and nothing on the error stream but the line."""
     monkeypatch.chdir(tmp_path)

@@ -67,8 +67,20 @@ def test_table_1_has_the_papers_figures_beside_ours_and_means_over_seeds(runs):
         f"{mean(percents):.2f} ± {stdev(percents):.2f}",
         "50.00 ± 0.00",
     ]
-    assert cells[6].startswith("-2.00 (") and cells[7:] == ["92.81", "94.45", "83.89"]
+    assert cells[6] == "-2.00" and cells[7:] == ["92.81", "94.45", "83.89"]
     assert text.count("seed ") == 3 and "TextClassifier bert" in text and "`python -m kcm_lightning test`" in text
+
+
+def test_a_single_run_has_an_interval_and_a_seed_counts_once(runs, tmp_path):
+    folder = runs(results(kcm=0.9), results(kcm=0.8))  # the same seed, perhaps with other thresholds
+    text = report([folder, str(tmp_path / "runs" / "0")])
+    assert "±" not in text and text.count("| Baby |") == 2 and "| -2.00 (-3.20 to -0.80) |" in text
+
+
+def test_differences_are_averaged_over_seeds(runs):
+    one, other = results(seed=0), results(seed=1)
+    other["kcm_against_teacher"] = {"better": 0, "worse": 100}
+    assert "| -6.00 |" in report([runs(one, other)])
 
 
 def test_six_categories_have_a_mean_row(runs):
@@ -109,6 +121,7 @@ def test_on_the_command_line(runs, capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path / "none")])
     assert "holds no results.json" in capsys.readouterr().err
-    (tmp_path / "runs" / "0" / "results.json").write_text("{")
-    with pytest.raises(InputError, match="is no results file"):
-        report([str(tmp_path)])
+    for content in ("{", "[]", '{"config": {}}'):
+        (tmp_path / "runs" / "0" / "results.json").write_text(content)
+        with pytest.raises(InputError, match="is no results file"):
+            report([str(tmp_path)])

@@ -9,14 +9,14 @@ import torch
 
 from kcm_lightning.data.base import DistillSplit, KCMDataModule
 from kcm_lightning.data.download import download
-from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore
+from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore, unknown_token
 from kcm_lightning.data.reviews import review_file
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
 
 CATEGORIES = ("Video_Games", "Kindle_Store", "Baby", "Movies_and_TV", "Electronics", "Office_Products")
 URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
-_PADDING, _MASKED = 0, "mask_token_id"
+_PADDING = 0
 
 
 class APD(KCMDataModule):
@@ -85,7 +85,13 @@ class APD(KCMDataModule):
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            self._tokenizer = from_pretrained(AutoTokenizer, self.tokenizer_name, "--data.tokenizer")
+            self._tokenizer = tokenizer = from_pretrained(AutoTokenizer, self.tokenizer_name, "--data.tokenizer")
+            if tokenizer.pad_token_id != _PADDING:
+                raise InputError(
+                    f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small models read it"
+                )
+            if self.token_dropout and tokenizer.mask_token_id is None:
+                raise InputError(f"--data.token_dropout: {self.tokenizer_name!r} has no mask token; set it to 0")
         return self._tokenizer
 
     @property
@@ -121,7 +127,9 @@ class APD(KCMDataModule):
         for category, path in self._files().items():
             state = path.stat()
             recipe += [category, path.name, state.st_size, state.st_mtime_ns]
-        words = hashlib.sha256(repr(sorted(self.tokenizer.get_vocab().items())).encode()).hexdigest()
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        whole = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        words = hashlib.sha256(whole.encode()).hexdigest()
         return self.prepared / f"{self.category}-{hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]}"
 
     def setup(self, stage: str | None = None) -> None:
@@ -151,12 +159,12 @@ class APD(KCMDataModule):
             return batch
         tokens = batch["small"]
         dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != _PADDING)
-        return {**batch, "small": tokens.masked_fill(dropped, getattr(self.tokenizer, _MASKED))}
+        return {**batch, "small": tokens.masked_fill(dropped, self.tokenizer.mask_token_id)}
 
     def batch_of(self, inputs: Sequence[str]) -> dict:
         """A batch of texts."""
         if isinstance(inputs, str) or not inputs or not all(isinstance(text, str) for text in inputs):
             raise InputError("reviews must be a list of texts")
         numbers = self.tokenizer(list(inputs), add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
-        rows = [torch.tensor(row or [self.tokenizer.unk_token_id]) for row in numbers]
+        rows = [torch.tensor(row or [unknown_token(self.tokenizer)]) for row in numbers]
         return {"large": list(inputs), "small": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_PADDING)}

@@ -98,7 +98,10 @@ class KCMDataModule(L.LightningDataModule):
 
     def _distill_positions(self) -> Tensor:
         splits = ("train", "pool") if self.distill_split == "both" else (self.distill_split,)
-        return torch.cat([self.positions[split] for split in splits])
+        positions = torch.cat([self.positions[split] for split in splits])
+        if not len(positions):
+            raise InputError(f"--data.distill_split={self.distill_split}: there is nothing to distil on")
+        return positions
 
     def _distill_weights(self) -> Tensor | None:
         """Relative frequencies of the samples to distil on; None for equal ones."""

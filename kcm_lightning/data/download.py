@@ -1,8 +1,11 @@
 """Downloads that show progress, go on where they were cut off, and are whole or not there."""
 
+import gzip
+import http.client
 import os
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,13 +48,29 @@ def download(url: str, path: Path) -> None:
                     bar.update(len(chunk))
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is missing, or what is there is of another file
+            if error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
+                os.replace(partial, path)
+                return
             partial.unlink()
         raise InputError(f"{url} could not be fetched: the server answers {error.code} {error.reason}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise InputError(f"{url} could not be fetched: {error}; the same command goes on where it stopped") from error
     size = partial.stat().st_size
     if total is not None and size != total:
         if size > total:
             partial.unlink()
         raise InputError(f"{url} was cut off at {size} of {total} bytes; the same command goes on from there")
+    if total is None and path.suffix == ".gz":
+        _check_gzip(partial, url)
     os.replace(partial, path)
+
+
+def _check_gzip(partial: Path, url: str) -> None:
+    """A server that does not say how long a file is may have cut it off; a gzip file knows its end."""
+    try:
+        with gzip.open(partial) as file:
+            while file.read(_CHUNK):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        partial.unlink()
+        raise InputError(f"{url} came damaged or cut off: {error}") from error

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from kcm_lightning.data.prepared import written_whole
 from kcm_lightning.pictures import open_picture
 
 _AT_ONCE = 256
@@ -49,12 +49,10 @@ class PictureStore:
     @staticmethod
     def make(folder: Path, paths: list[Path], size: int) -> None:
         """Decodes all pictures once and writes the folder whole or not at all."""
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        partial.mkdir(parents=True)
-        try:
-            bad = []
-            with (partial / "pixels.bin").open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-                parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+        bad = []
+        with written_whole(folder) as partial, (partial / "pixels.bin").open("wb") as file:
+            parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for part in tqdm(parts, desc="pictures", leave=False):
                     for number, pixels in enumerate(
                         pool.map(lambda path: shrink(path, size), part), file.tell() // (3 * size**2)
@@ -65,10 +63,3 @@ class PictureStore:
                         file.write(pixels.tobytes())
             facts = {"pictures": len(paths), "size": size, "bad": bad}
             (partial / "facts.json").write_text(json.dumps(facts))
-            if folder.exists():  # another process was faster
-                shutil.rmtree(partial)
-            else:
-                os.replace(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise

@@ -1,8 +1,6 @@
 """Reviews on disk as flat arrays, so that a data set larger than memory is read as fast as a small one."""
 
 import json
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from kcm_lightning.data.prepared import written_whole
 from kcm_lightning.data.reviews import Review, Skipped, normalised, number_of, read_reviews, side_of
 from kcm_lightning.errors import InputError
 
@@ -97,20 +96,10 @@ class ReviewStore(Dataset):
         Raises:
             InputError: a file is damaged, or a class is missing.
         """
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        partial.mkdir(parents=True)
-        try:
-            with _Writer(partial, recipe, tokenizer) as writer:
-                for category, path in recipe.files.items():
-                    writer.read(category, path)
-                writer.finish()
-            if folder.exists():  # another process was faster
-                shutil.rmtree(partial)
-            else:
-                os.replace(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        with written_whole(folder) as partial, _Writer(partial, recipe, tokenizer) as writer:
+            for category, path in recipe.files.items():
+                writer.read(category, path)
+            writer.finish()
 
 
 @dataclass
@@ -125,10 +114,15 @@ class _Rows:
     text_end: list[int] = field(default_factory=list)
 
 
+def unknown_token(tokenizer) -> int:
+    """What stands for a text without tokens; never the padding."""
+    return tokenizer.unk_token_id or 1
+
+
 class _Writer:
     def __init__(self, folder: Path, recipe: Recipe, tokenizer):
         self.folder, self.recipe, self.tokenizer = folder, recipe, tokenizer
-        self.rows, self.seen, self.waiting = _Rows(), set(), []
+        self.rows, self.seen, self.waiting = _Rows(), {}, []
         self.facts = {"categories": {}, "truncated": 0}
 
     def __enter__(self):
@@ -143,11 +137,13 @@ class _Writer:
         skipped, copies, number = Skipped(), 0, len(self.facts["categories"])
         for review in read_reviews(path, skipped):
             mark = number_of(normalised(review.text))
+            side = side_of(review, self.recipe.test_share, self.recipe.val_share)
             if mark in self.seen:
                 copies += 1
+                self._move_if_tested(self.seen[mark], side)
                 continue
-            self.seen.add(mark)
-            self._note(review, number)
+            self.seen[mark] = len(self.rows.key)
+            self._note(review, number, side)
         self._flush()
         self.facts["categories"][category] = {
             "lines": skipped.read,
@@ -157,8 +153,14 @@ class _Writer:
             "copies": copies,
         }
 
-    def _note(self, review: Review, category: int) -> None:
-        side = side_of(review, self.recipe.test_share, self.recipe.val_share)
+    def _move_if_tested(self, row: int, side: str) -> None:
+        """What is tested on in any category is trained on in none: a text of two products keeps the stricter side."""
+        strict = ("unused", "test", "val", "pool", "train")
+        own = SPLITS[self.rows.split[row]]
+        if strict.index(side) < strict.index(own):
+            self.rows.split[row] = SPLITS.index("unused" if self.rows.label[row] == UNLABELLED else side)
+
+    def _note(self, review: Review, category: int, side: str) -> None:
         label = UNLABELLED if review.stars == 3 else int(review.stars > 3)
         if label == UNLABELLED:  # neither good nor bad: only what needs no label can use it
             side = "pool" if side == "train" else "unused"
@@ -177,7 +179,7 @@ class _Writer:
         numbers = self.tokenizer(self.waiting, add_special_tokens=False, verbose=False)["input_ids"]
         for text, tokens in zip(self.waiting, numbers, strict=True):
             self.facts["truncated"] += len(tokens) > self.recipe.max_tokens
-            kept = tokens[: self.recipe.max_tokens] or [self.tokenizer.unk_token_id]
+            kept = tokens[: self.recipe.max_tokens] or [unknown_token(self.tokenizer)]
             self.tokens.write(np.asarray(kept, dtype="<i4").tobytes())
             self.texts.write(text.encode())
             self.rows.token_end.append(self.tokens.tell() // 4)
@@ -195,7 +197,11 @@ class _Writer:
                 rows = (table["category"] == category) & (table["split"] == SPLITS.index(split))
                 for label, word in enumerate(CLASSES):
                     if not (table["label"][rows] == label).any():
-                        raise InputError(f"{name} has no {word} review in its {split} split: two classes are needed")
+                        left_out = self.facts["categories"][name]["without_text_or_stars"]
+                        raise InputError(
+                            f"{name} has no {word} review in its {split} split: two classes are needed ({left_out} lines were "
+                            "left out because they have no text or no whole number of stars)"
+                        )
         np.savez(self.folder / "table.npz", **table)
         (self.folder / "facts.json").write_text(json.dumps(self.facts))
 

@@ -36,7 +36,7 @@ class Skipped:
 
     Args:
         broken: numbers of lines that are no JSON object, from 1.
-        empty: how many have no text or no stars; the 2018 files have some.
+        empty: how many have no text, or not 1 to 5 whole stars; the 2018 files have some.
         read: how many lines were read.
     """
 
@@ -86,14 +86,16 @@ def _parse(line: bytes, skipped: Skipped) -> Review | None:
     try:
         row = json.loads(line)
         text, stars, product = row.get("reviewText"), row.get("overall"), row.get("asin")
+        if isinstance(text, str):
+            text.encode()  # half of a surrogate pair is no text
     except (ValueError, AttributeError):
         if line.strip():
             skipped.broken.append(skipped.read)
         return None
-    if not isinstance(text, str) or not text.strip() or not isinstance(stars, int | float):
+    if not isinstance(text, str) or not text.strip() or isinstance(stars, bool) or stars not in (1, 2, 3, 4, 5):
         skipped.empty += 1
         return None
-    return Review(text, stars, product or None)
+    return Review(text, stars, str(product) if product else None)
 
 
 def _refuse_rubbish(path: Path, skipped: Skipped) -> None:

@@ -69,7 +69,7 @@ class KANRecurrent(nn.Module):
         kernel = torch.stack([layer.joint_weight().T for layer in self.states])  # (D, basis * H, 3 * H)
         gates = _turned(gates).to(torch.promote_types(gates.dtype, torch.float32))
         states = _Recurrence.apply(gates, kernel, _turned(steps).unsqueeze(-1), _product_dtype(x), self.states[0])
-        return _turned(states).permute(2, 0, 1, 3).flatten(-2)  # (B, T, D * H)
+        return _turned(states).permute(2, 0, 1, 3).flatten(-2).to(self.bias.dtype)  # (B, T, D * H)
 
     def step(self, x: Tensor, state: Tensor) -> Tensor:
         """The state after one more step, for generation; one direction.

@@ -1,22 +1,28 @@
 """Replies of a paid model on disk, each stored before it is used, and what they have cost."""
 
 import json
+import os
+import socket
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.large.budget import Budget, BudgetSpent, Prices
+from kcm_lightning.large.budget import Budget, BudgetSpent, Cost
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, purpose TEXT, reply TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT, attempts INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS under_way (
+    key TEXT, owner TEXT, purpose TEXT, tokens_in INTEGER, tokens_out INTEGER, money REAL,
+    PRIMARY KEY (key, owner)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent (
-    purpose TEXT PRIMARY KEY, requests INTEGER, tokens_in INTEGER, tokens_out INTEGER) WITHOUT ROWID;"""
-_ADD = """INSERT INTO spent VALUES (:purpose, :requests, :tokens_in, :tokens_out) ON CONFLICT (purpose) DO UPDATE SET
-    requests = requests + :requests, tokens_in = tokens_in + :tokens_in, tokens_out = tokens_out + :tokens_out"""
+    purpose TEXT PRIMARY KEY, requests INTEGER, tokens_in INTEGER, tokens_out INTEGER, money REAL) WITHOUT ROWID;"""
+_ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (purpose) DO UPDATE SET requests = requests + excluded.requests,
+    tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out, money = money + excluded.money"""
 
 
 @dataclass
@@ -24,60 +30,58 @@ class Reply:
     """What a chat model said.
 
     Args:
-        content: its words.
+        content: its words; empty where it said none or refused.
         probability: of these words, a fraction in [0, 1]; None where the server does not say.
-        tokens_in, tokens_out: that the server counted.
     """
 
     content: str
     probability: float | None
-    tokens_in: int = 0
-    tokens_out: int = 0
 
 
 class AnswerStore:
-    """An SQLite file of replies by the digest of the question, safe to kill at any moment.
+    """An SQLite file of replies by the digest of the question, safe to kill at any moment and to share between processes.
 
-    A request is noted before it is sent, a reply before it is used. So a restart asks nothing twice but what was under way.
+    A request and the most that it can cost are noted before it is sent, its reply before it is used. So a restart asks
+    nothing twice but what was under way, and no budget is exceeded by what is on its way.
 
     Args:
         path: the file; its folder is made.
-        prices: of tokens.
+
+    Attributes:
+        cut_off: requests that were under way when an earlier process ended. They count as having cost the most they could.
     """
 
-    def __init__(self, path: str, prices: Prices):
-        self.path, self.prices, self._lock = Path(path), prices, threading.Lock()
+    def __init__(self, path: str):
+        self.path, self._lock = Path(path), threading.Lock()
+        self._owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute("PRAGMA synchronous=FULL")  # what was paid for survives a power cut too
             self._connection.executescript(_SCHEMA)
+            self.cut_off = self._settle_what_was_cut_off()
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"--model.teacher.answers: {self.path} cannot be used: {error}") from error
-        self._under_way: dict[str, int] = {}  # most tokens that each request under way can cost
-        query = "SELECT count(*) FROM calls WHERE reply IS NULL"
-        self.cut_off = self._connection.execute(query).fetchone()[0]
 
-    def read(self, keys: list[str]) -> dict[str, Reply]:
-        """The replies that are there."""
+    def read(self, keys: list[str]) -> dict[str, tuple[Reply, int]]:
+        """The replies that are there, and how often each question was answered."""
         found = {}
         for start in range(0, len(keys), 10_000):  # SQLite takes 32,766 parameters a statement
             part = keys[start : start + 10_000]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT key, reply FROM calls WHERE reply IS NOT NULL AND key IN ({marks})"
+            query = f"SELECT key, reply, attempts FROM replies WHERE key IN ({','.join('?' * len(part))})"
             with self._lock:
                 rows = self._connection.execute(query, part).fetchall()
-            found |= {key: Reply(**json.loads(reply)) for key, reply in rows}
+            found |= {key: (Reply(**json.loads(reply)), attempts) for key, reply, attempts in rows}
         return found
 
-    def begin(self, key: str, purpose: str, most_tokens: int, budgets: list[tuple[str | None, Budget]]) -> None:
+    def begin(self, key: str, purpose: str, most: Cost, budgets: list[tuple[str | None, Budget]]) -> None:
         """Notes a request that is about to be sent.
 
         Args:
             key: digest of the question.
             purpose: what it is asked for.
-            most_tokens: that it can cost.
+            most: that it can cost.
             budgets: each with the purpose whose costs it limits, None for all.
 
         Raises:
@@ -85,52 +89,63 @@ class AnswerStore:
         """
         with self._transaction():
             for limited, budget in budgets:
-                calls, tokens_in, tokens_out = self._spent(limited)
-                reserved = sum(self._under_way.values()) + most_tokens
-                dearest = max(self.prices.input, self.prices.output) * reserved / 1e6
-                money = self.prices.of(tokens_in, tokens_out) + dearest
-                limit = budget.exceeded_by(calls + 1, tokens_in + tokens_out + reserved, money)
+                limit = budget.exceeded_by(self._spent(limited) + self._reserved(limited) + most + Cost(requests=1))
                 if limit:
                     raise BudgetSpent(limit)
-            self._connection.execute("INSERT OR IGNORE INTO calls VALUES (?, ?, NULL)", (key, purpose))
-            self._add(purpose, requests=1)
-            self._under_way[key] = most_tokens
+            row = (key, self._owner, purpose, most.tokens_in, most.tokens_out, most.money)
+            self._connection.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._connection.execute(_ADD, (purpose, 1, 0, 0, 0.0))
 
-    def failed(self, key: str) -> None:
-        """Notes that a request came to nothing."""
-        with self._lock:
-            self._under_way.pop(key, None)
+    def settle(self, key: str, purpose: str, cost: Cost, reply: Reply | None = None, attempts: int = 1) -> None:
+        """Notes what became of a request: what it has cost, and its reply if there is one to keep.
 
-    def arrived(self, key: str, purpose: str, tokens_in: int, tokens_out: int) -> None:
-        """Notes what a reply cost, whether it can be used or not."""
+        Args:
+            key, purpose: as of `begin`.
+            cost: tokens and money; the request itself was counted.
+            reply: to store.
+            attempts: how often the question has been answered, or more where it shall not be asked again.
+        """
         with self._transaction():
-            self._add(purpose, tokens_in=tokens_in, tokens_out=tokens_out)
-            self._under_way.pop(key, None)
+            self._connection.execute("DELETE FROM under_way WHERE key = ? AND owner = ?", (key, self._owner))
+            self._connection.execute(_ADD, (purpose, 0, cost.tokens_in, cost.tokens_out, cost.money))
+            if reply is not None:
+                row = (key, json.dumps(vars(reply)), attempts)
+                self._connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", row)
 
-    def finish(self, key: str, reply: Reply) -> None:
-        """Stores a reply; what it cost has been noted."""
-        with self._lock:
-            self._connection.execute("UPDATE calls SET reply = ? WHERE key = ?", (json.dumps(vars(reply)), key))
-
-    def spent(self) -> dict:
+    def spent(self) -> Cost:
         """Requests, tokens and money over the life of the file."""
         with self._lock:
-            calls, tokens_in, tokens_out = self._spent(None)
-        return {
-            "requests": calls,
-            "tokens_in": tokens_in,
-            "tokens_out": tokens_out,
-            "money": self.prices.of(tokens_in, tokens_out),
-        }
+            return self._spent(None)
 
-    def _spent(self, purpose: str | None) -> tuple[int, int, int]:
-        query = "SELECT coalesce(sum(requests), 0), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM spent"
+    def is_empty(self) -> bool:
+        """Whether nothing was ever answered."""
+        with self._lock:
+            return self._connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone() is None
+
+    def _spent(self, purpose: str | None) -> Cost:
+        return Cost(*self._sums("requests, tokens_in, tokens_out, money", "spent", purpose))
+
+    def _reserved(self, purpose: str | None) -> Cost:
+        return Cost(0, *self._sums("tokens_in, tokens_out, money", "under_way", purpose))
+
+    def _sums(self, columns: str, table: str, purpose: str | None) -> tuple:
+        sums = ", ".join(f"coalesce(sum({column}), 0)" for column in columns.split(", "))
         where, values = ("", ()) if purpose is None else (" WHERE purpose = ?", (purpose,))
-        return self._connection.execute(query + where, values).fetchone()
+        return self._connection.execute(f"SELECT {sums} FROM {table}{where}", values).fetchone()
 
-    def _add(self, purpose: str, requests: int = 0, tokens_in: int = 0, tokens_out: int = 0) -> None:
-        row = {"purpose": purpose, "requests": requests, "tokens_in": tokens_in, "tokens_out": tokens_out}
-        self._connection.execute(_ADD, row)
+    def _settle_what_was_cut_off(self) -> int:
+        """Books the requests of processes that are no more at the most they can have cost; returns their number."""
+        with self._transaction():
+            owners = [owner for (owner,) in self._connection.execute("SELECT DISTINCT owner FROM under_way")]
+            dead = [owner for owner in owners if not _lives(owner)]
+            count = 0
+            for owner in dead:
+                query = "SELECT purpose, tokens_in, tokens_out, money FROM under_way WHERE owner = ?"
+                for purpose, *cost in self._connection.execute(query, (owner,)).fetchall():
+                    self._connection.execute(_ADD, (purpose, *astuple(Cost(0, *cost))))
+                    count += 1
+                self._connection.execute("DELETE FROM under_way WHERE owner = ?", (owner,))
+        return count
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -143,3 +158,19 @@ class AnswerStore:
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
+
+
+def _lives(owner: str) -> bool:
+    """Whether the process that an owner stands for may still run; one on another host is believed to."""
+    host, pid, _ = owner.rsplit(" ", 2)
+    if host != socket.gethostname():
+        return True
+    if int(pid) == os.getpid():  # an earlier process had this number
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

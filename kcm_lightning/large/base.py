@@ -105,18 +105,35 @@ class LargeModel(ABC):
 
         return Cached(self, folder, dataset)
 
+    def check_before_fit(self) -> None:
+        """Says before the long work of `fit` what would stop it later.
+
+        Raises:
+            InputError: the model could not be asked.
+        """
+        return
+
     def usage(self) -> dict:
         """What asking has cost so far; empty for a model that costs nothing but time."""
         return {}
 
-    def answer(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None, temperature: float = 1.0) -> Answer:
+    def answer(
+        self,
+        inputs: Any,
+        hint: Tensor | None = None,
+        samples: Tensor | None = None,
+        temperature: float = 1.0,
+        in_fit: bool = False,
+    ) -> Answer:
         """The model's answers and its confidences in them.
 
         Args:
             inputs, hint, samples: as of `distribution`.
             temperature: divisor of the model's logits.
+            in_fit: ask as `teach` does, where a missing answer is no error.
         """
-        confidence, prediction = tempered(self.distribution(inputs, hint, samples)[:, 0], temperature).max(-1)
+        ask = self.teach if in_fit else self.distribution
+        confidence, prediction = tempered(ask(inputs, hint, samples)[:, 0], temperature).max(-1)
         prediction[confidence.isnan()] = NO_ANSWER
         return Answer(prediction, confidence)
 

@@ -17,9 +17,28 @@ class Prices:
     input: float = 0.0
     output: float = 0.0
 
-    def of(self, tokens_in: int, tokens_out: int) -> float:
+    def of(self, cost: "Cost") -> float:
         """The price of some tokens."""
-        return (self.input * tokens_in + self.output * tokens_out) / 1e6
+        return (self.input * cost.tokens_in + self.output * cost.tokens_out) / 1e6
+
+
+@dataclass
+class Cost:
+    """What calls have cost.
+
+    Args:
+        requests: that were sent.
+        tokens_in, tokens_out: sent and received.
+        money: at the prices of their time.
+    """
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    money: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass
@@ -42,11 +61,15 @@ class Budget:
             if value is not None and value < 0:
                 raise InputError(f"a budget of {value} {field.name} is below 0")
 
-    def exceeded_by(self, calls: int, tokens: int, money: float) -> str | None:
+    def exceeded_by(self, cost: Cost) -> str | None:
         """Name of the first limit that is exceeded; None where none is."""
-        spent = {"calls": calls, "tokens": tokens, "money": money}
+        spent = {"calls": cost.requests, "tokens": cost.tokens_in + cost.tokens_out, "money": cost.money}
         return next((name for name, value in spent.items() if (limit := getattr(self, name)) is not None and value > limit), None)
+
+    def grants_something(self) -> bool:
+        """Whether it allows any call at all."""
+        return all(getattr(self, field.name) != 0 for field in fields(self))
 
 
 class BudgetSpent(Exception):
-    """The next call could exceed a limit."""
+    """The next call could exceed a limit, whose name this holds."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,21 @@ class Cached(LargeModel):
     def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
         return self.model.prompt_keys(hint, size)
 
+    def check_before_fit(self) -> None:
+        self.model.check_before_fit()
+
+    def usage(self) -> dict:
+        return self.model.usage()
+
     def distribution(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        return self._ask(self.model.distribution, inputs, hint, samples)
+
+    def teach(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        return self._ask(self.model.teach, inputs, hint, samples)
+
+    def _ask(self, ask: Callable, inputs: Any, hint: Tensor | None, samples: Tensor | None) -> Tensor:
         if samples is None:
-            return self.model.distribution(inputs, hint)
+            return ask(inputs, hint)
         numbers = samples.tolist()
         prompts = [_digest(prompt) for prompt in self.model.prompt_keys(hint, len(numbers))]
         stored = self._read(numbers)
@@ -73,9 +86,10 @@ class Cached(LargeModel):
         missing = [row for row, value in enumerate(found) if value is None]
         if missing:
             rows = torch.tensor(missing)
-            fresh = self.model.distribution(take(inputs, rows), None if hint is None else take(hint, rows))
+            fresh = ask(take(inputs, rows), None if hint is None else take(hint, rows))
             values = fresh.float().cpu().numpy()
-            self._write([(numbers[row], prompts[row]) for row in missing], values)
+            answered = [i for i in range(len(missing)) if not np.isnan(values[i]).any()]
+            self._write([(numbers[missing[i]], prompts[missing[i]]) for i in answered], values[answered])
             if len(missing) == len(found):
                 return fresh
             for row, value in zip(missing, values, strict=True):

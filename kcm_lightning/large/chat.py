@@ -14,8 +14,8 @@ from torch import Tensor
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.answer_store import AnswerStore, Reply
 from kcm_lightning.large.base import LargeModel, spread
-from kcm_lightning.large.budget import Budget, BudgetSpent, Prices
-from kcm_lightning.large.chat_client import ChatClient, NoReply, pause_before
+from kcm_lightning.large.budget import Budget, BudgetSpent, Cost, Prices
+from kcm_lightning.large.chat_client import ChatClient, NoReply, Refused, pause_before
 from kcm_lightning.prompts import check_template, state
 
 BINS = 11
@@ -71,9 +71,12 @@ class Chat(LargeModel):
         fit_budget: Budget = Budget(calls=0),
         answers: str = "runs/chat_answers.sqlite",
     ):
-        check_template(prompt.replace("{labels}", ""), ("text",), "--model.teacher.prompt")
+        check_template(prompt, ("text",), "--model.teacher.prompt", optional=("labels",))
         if hint is not None:
             check_template(hint, (), "--model.teacher.hint")
+        for limits in (budget, fit_budget):
+            if limits.money and not (prices.input or prices.output):
+                raise InputError("--model.teacher: a budget of money needs --model.teacher.prices")
         if not 0 <= confidence_without_logprobs <= 1:
             raise InputError(f"--model.teacher.confidence_without_logprobs={confidence_without_logprobs} is outside [0, 1]")
         if concurrency < 1 or retries < 0 or format_retries < 0 or timeout <= 0:
@@ -86,15 +89,23 @@ class Chat(LargeModel):
         self.concurrency, self.retries, self.format_retries = concurrency, retries, format_retries
         self.prices, self.budget, self.fit_budget, self.answers = prices, budget, fit_budget, answers
         self.counts, self._counting = Counter(), threading.Lock()
+        self._off_format: set[str] = set()
+        self._answered = False
         self.store: AnswerStore | None = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         self.class_names, self.device = class_names, device
+        self._words = [_plain(name) for name in class_names]
         if self.store is None:
-            self.store = AnswerStore(self.answers, self.prices)
+            self.store = AnswerStore(self.answers)
             if self.store.cut_off:
                 print(f"{self.store.cut_off} requests were under way when an earlier command stopped; they are sent again")
-                self._count("sent_again_after_a_stop", self.store.cut_off)
+                self._count("under_way_at_an_earlier_stop", self.store.cut_off)
+
+    def check_before_fit(self) -> None:
+        """Looks at key, server and model where `fit` may ask."""
+        if self.fit_budget.grants_something():
+            self.client.start()
 
     @property
     def identity(self) -> str:
@@ -105,7 +116,8 @@ class Chat(LargeModel):
 
     def usage(self) -> dict:
         """Requests, tokens and money over the life of `answers`, and this process's counts."""
-        return {**self.store.spent(), "this_command": dict(self.counts), "concurrency": self.concurrency}
+        counts = dict(self.counts) | {"off_format": len(self._off_format)}
+        return {**vars(self.store.spent()), "this_command": counts, "concurrency": self.concurrency}
 
     def distribution(self, inputs: Sequence[str], hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
         """The named class's probability, the rest evenly over the others; NaN for a reply that names none."""
@@ -124,80 +136,107 @@ class Chat(LargeModel):
         return self._distributions(replies)
 
     def _distributions(self, replies: list[Reply | None]) -> Tensor:
-        words = [name.lower() for name in self.class_names]
-        labels, confidences = [], []
-        for reply in replies:
-            label = None if reply is None else _parse(reply.content, words)
-            labels.append(-1 if label is None else label)
-            known = reply is not None and reply.probability is not None
-            confidences.append(reply.probability if known else self.confidence_without_logprobs)
-        return spread(torch.tensor(labels), torch.tensor(confidences), len(words)).to(self.device)
+        labels = [-1 if reply is None else self._label(reply) for reply in replies]
+        constant = self.confidence_without_logprobs
+        confidences = [constant if reply is None or reply.probability is None else reply.probability for reply in replies]
+        return spread(torch.tensor(labels), torch.tensor(confidences), len(self._words)).to(self.device)
+
+    def _label(self, reply: Reply) -> int:
+        """The class that a reply names and nothing else, but for case, quotes and a full stop; -1 for none."""
+        word = _plain(reply.content)
+        return self._words.index(word) if word in self._words else -1
 
     def _ask_all(self, inputs, hint, purpose: str, budgets: list) -> tuple[list[Reply | None], str | None]:
         """Replies in the order of the inputs, and the limit that stopped the asking."""
         own = [None] * len(inputs) if hint is None else hint.cpu()
         questions = [self._messages(text, row) for text, row in zip(inputs, own, strict=True)]
         keys = [self._key(messages) for messages in questions]
-        found = self.store.read(keys)
+        stored = self.store.read(keys)
+        found = {key: reply for key, (reply, attempts) in stored.items() if self._settled(reply, attempts)}
         missing = {key: messages for key, messages in zip(keys, questions, strict=True) if key not in found}
         self._count("from_store", len(keys) - len(missing))
         limit = None
         if missing:
-            with ThreadPoolExecutor(self.concurrency) as pool:
-                asked = {key: pool.submit(self._ask, key, messages, purpose, budgets) for key, messages in missing.items()}
-                for future in wait(asked.values(), return_when=FIRST_EXCEPTION).not_done:
-                    future.cancel()
+            self.client.start()
+            pool = ThreadPoolExecutor(self.concurrency)
+            try:
+                asked = {
+                    key: pool.submit(self._ask, key, messages, purpose, budgets, stored.get(key))
+                    for key, messages in missing.items()
+                }
+                wait(asked.values(), return_when=FIRST_EXCEPTION)
+            finally:  # also at Ctrl-C: nothing more is sent, what is under way is waited for and stored
+                pool.shutdown(cancel_futures=True)
             for key, future in asked.items():
-                if future.cancelled():
-                    continue
-                error = future.exception()
+                error = None if future.cancelled() else future.exception()
                 if isinstance(error, BudgetSpent):
                     limit = str(error)
                 elif error is not None:
                     raise error
-                else:
+                elif not future.cancelled():
                     found[key] = future.result()
-        replies = [found.get(key) for key in keys]
-        words = [name.lower() for name in self.class_names]
-        self._count("off_format", sum(reply is not None and _parse(reply.content, words) is None for reply in replies))
-        return replies, limit
+            for key, (reply, _) in stored.items():
+                found.setdefault(key, reply)  # off-format, and no budget to ask again
+        self._off_format |= {key for key, reply in found.items() if self._label(reply) < 0}
+        return [found.get(key) for key in keys], limit
 
-    def _ask(self, key: str, messages: list[dict], purpose: str, budgets: list) -> Reply:
+    def _settled(self, reply: Reply, attempts: int) -> bool:
+        return self._label(reply) >= 0 or attempts > self.format_retries
+
+    def _ask(self, key: str, messages: list[dict], purpose: str, budgets: list, before: tuple[Reply, int] | None) -> Reply:
         """One question, until it has a reply that can be used or none will come; stored when it returns."""
-        words, off_format, failures = [name.lower() for name in self.class_names], 0, 0
-        most = sum(len(message["content"].encode()) for message in messages) + self.client.max_tokens  # a token has a byte
-        while True:
-            self.store.begin(key, purpose, most, budgets)
+        reply, attempts = before or (None, 0)
+        failures, most = 0, self._cost(Cost(0, *self.client.most_tokens(messages)))
+        while reply is None or not self._settled(reply, attempts):
+            try:
+                self.store.begin(key, purpose, most, budgets)
+            except BudgetSpent:
+                if reply is None:
+                    raise
+                return reply
             self._count("requests")
             try:
-                reply = self.client.ask(messages)
+                reply, cost = self.client.ask(messages)
+                attempts += 1
+                self.store.settle(key, purpose, most if cost is None else self._cost(cost), reply, attempts)
+                if cost is None:
+                    self._count("replies_counted_at_the_most_they_can_cost")
+                self._answered = True
             except NoReply as error:
-                self.store.failed(key)
+                self.store.settle(key, purpose, most if error.billed else Cost())
                 self._count("failed_requests")
                 failures += 1
                 if failures > self.retries:
+                    where = "" if self._answered else "; is --model.teacher.base_url right?"
                     raise InputError(
-                        f"{self.client.base_url or 'the default server'} gave no answer in {failures} requests, at last "
-                        f"{error}; what was answered is kept: run the same command again"
+                        f"{self.client.base_url} gave no answer in {failures} requests, at last {error}{where} What was answered "
+                        "is kept: run the same command again"
                     ) from None
                 pause_before(failures - 1, error.pause)
-                continue
-            except BaseException:
-                self.store.failed(key)
+            except Refused as error:
+                known = self._answered or not self.store.is_empty()
+                reply, attempts = Reply("", None), self.format_retries + 1
+                self.store.settle(key, purpose, Cost(), reply if known else None, attempts)
+                if not known:
+                    raise InputError(str(error)) from None
+                self._count("refused")  # this question alone: others were answered
+            except InputError:
+                self.store.settle(key, purpose, Cost())
                 raise
-            self.store.arrived(key, purpose, reply.tokens_in, reply.tokens_out)
-            if _parse(reply.content, words) is None and off_format < self.format_retries:
-                off_format += 1
-                continue
-            self.store.finish(key, reply)
-            return reply
+            except BaseException:
+                self.store.settle(key, purpose, most)
+                raise
+        return reply
+
+    def _cost(self, cost: Cost) -> Cost:
+        return Cost(0, cost.tokens_in, cost.tokens_out, self.prices.of(cost))
 
     def _count(self, what: str, times: int = 1) -> None:
         with self._counting:
             self.counts[what] += times
 
     def _messages(self, text: str, hint: Tensor | None) -> list[dict[str, str]]:
-        question = self.prompt.replace("{labels}", " or ".join(self.class_names)).replace("{text}", text)
+        question = self.prompt.format(text=text, labels=" or ".join(self.class_names))
         if self.hint is not None and hint is not None:
             question = f"{state(self.hint, self.class_names, hint, BINS)}\n\n{question}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
@@ -207,7 +246,5 @@ class Chat(LargeModel):
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _parse(content: str, words: list[str]) -> int | None:
-    """The class that a reply names and nothing else, but for case, quotes and a full stop."""
-    word = content.strip().strip("\"'.*` ").lower()
-    return words.index(word) if word in words else None
+def _plain(word: str) -> str:
+    return word.replace("_", " ").strip().strip("\"'.*` ").lower()

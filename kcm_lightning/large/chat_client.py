@@ -1,16 +1,20 @@
-"""Questions to an OpenAI-compatible server, asked again when something goes wrong on the way."""
+"""Questions to an OpenAI-compatible server, one request at a time."""
 
 import math
 import os
 import random
+import re
 import threading
 import time
 from typing import Any
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.answer_store import Reply
+from kcm_lightning.large.budget import Cost
 
+OPENAI = "https://api.openai.com/v1"
 LONGEST_PAUSE = 30.0  # seconds
+_SPECIAL = re.compile(r"<\|[^|>]*\|>|</?s>")
 
 
 class NoReply(Exception):
@@ -19,15 +23,20 @@ class NoReply(Exception):
     Args:
         reason: what happened.
         pause: seconds that the server asks to wait; None where it does not say.
+        billed: whether the server may have answered and counted it all the same.
     """
 
-    def __init__(self, reason: str, pause: float | None = None):
+    def __init__(self, reason: str, pause: float | None = None, billed: bool = False):
         super().__init__(reason)
-        self.pause = pause
+        self.pause, self.billed = pause, billed
+
+
+class Refused(Exception):
+    """The server refuses this very question, for instance as too long."""
 
 
 class ChatClient:
-    """The official client, one request at a time; nothing is sent before the first question.
+    """The official client; nothing is sent before the first question.
 
     Args:
         model: its name at the server.
@@ -41,22 +50,34 @@ class ChatClient:
     def __init__(
         self, model: str, base_url: str | None, api_key_env: str, max_tokens: int, timeout: float, extra: dict[str, Any]
     ):
-        self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
+            raise InputError("--model.teacher.api_key_env is the name of an environment variable, not the key")
+        self.model, self.base_url, self.api_key_env = model, base_url or OPENAI, api_key_env
         self.max_tokens, self.timeout, self.extra = max_tokens, timeout, extra
         self.logprobs = True
-        self._client = None
+        self._client = self._failure = None
         self._starting = threading.Lock()
 
-    def ask(self, messages: list[dict[str, str]]) -> Reply:
+    def most_tokens(self, messages: list[dict[str, str]]) -> tuple[int, int]:
+        """The most tokens that a question and its reply can have: a token has a byte, a message some more around it."""
+        sent = sum(len(message["content"].encode()) + 64 for message in messages)
+        limits = [self.max_tokens, *(self.extra.get(name, 0) for name in ("max_tokens", "max_completion_tokens"))]
+        return sent, max(limits) * self.extra.get("n", 1)
+
+    def ask(self, messages: list[dict[str, str]]) -> tuple[Reply, Cost | None]:
         """Sends one request.
+
+        Returns:
+            The reply, and its tokens where the server counts them.
 
         Raises:
             NoReply: it came to nothing, but could have come to something.
+            Refused: the server does not take this question.
             InputError: no request like it will be answered.
         """
         import openai
 
-        client = self._started()
+        client = self.start()
         asked = {"logprobs": True} if self.logprobs else {}
         length = {} if "max_completion_tokens" in self.extra else {"max_tokens": self.max_tokens}
         try:
@@ -70,53 +91,70 @@ class ChatClient:
             if asked and error.status_code in (400, 422) and "logprob" in str(error).lower():
                 self.logprobs = False  # this server does not give them; the next request does not ask
                 raise NoReply("the server gives no log-probabilities", 0.0) from None
+            if error.status_code in (400, 413, 422):
+                raise Refused(self._refusal(error)) from None
             raise InputError(self._refusal(error)) from None
-        except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError, AttributeError, TypeError) as error:
-            raise NoReply(self._said(error)) from None
+        except openai.APIConnectionError as error:
+            sent = "Connect" not in type(error.__cause__).__name__  # else it never reached the server
+            raise NoReply(self._said(error), billed=sent) from None
+        except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError, LookupError) as error:
+            raise NoReply(self._said(error), billed=True) from None
 
-    def _started(self):
+    def start(self):
+        """The client, once key, server and model have been looked at.
+
+        Raises:
+            InputError: one of them is wrong.
+        """
         with self._starting:
+            if self._failure is not None:
+                raise self._failure
             if self._client is None:
-                import openai
-
-                key = os.environ.get(self.api_key_env)
-                if not key and self.base_url is None:
-                    raise InputError(
-                        f"the environment variable {self.api_key_env} holds no key: set it, or name a server of your own "
-                        "with --model.teacher.base_url"
-                    )
-                self._client = openai.OpenAI(api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0)
-                self._check_model()
+                try:
+                    self._client = self._made()
+                except InputError as error:
+                    self._failure = error
+                    raise
             return self._client
 
-    def _check_model(self) -> None:
-        """Refuses a server that is not there and a model that it does not list; one without a list is believed."""
+    def _made(self):
         import openai
 
+        key = self._key()
+        if not key and self.base_url == OPENAI:
+            raise InputError(
+                f"the environment variable {self.api_key_env} holds no key: set it, or name a server of your own "
+                "with --model.teacher.base_url"
+            )
+        if not key.isascii():
+            raise InputError(f"the key in {self.api_key_env} has characters that no key has: was it copied whole?")
+        client = openai.OpenAI(api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0)
         try:
-            names = [model.id for model in self._client.with_options(max_retries=2).models.list()]
+            names = [model.id for model in client.with_options(max_retries=2, timeout=min(self.timeout, 20)).models.list()]
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise InputError(self._refusal(error)) from None
         except openai.APIConnectionError as error:
-            where = self.base_url or "the default server"
-            raise InputError(f"{where} cannot be reached: {self._said(error)} Check --model.teacher.base_url") from None
+            raise InputError(f"{self.base_url} cannot be reached: {self._said(error)} Check --model.teacher.base_url") from None
         except (openai.APIError, ValueError, AttributeError, TypeError):
-            return
+            return client  # a server without a list is believed
         if names and self.model not in names:
             shown = ", ".join(sorted(names)[:10])
             raise InputError(f"--model.teacher.model: the server does not know {self.model!r}; it has {shown}")
+        return client
+
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env, "").strip()
 
     def _refusal(self, error) -> str:
-        where = self.base_url or "the default server"
-        hint = {401: f": check the key in {self.api_key_env}", 403: f": check the key in {self.api_key_env}"}
-        hint |= {404: ": check --model.teacher.base_url and --model.teacher.model"}
-        return f"{where} refuses the request: {self._said(error)}{hint.get(error.status_code, '')}"
+        if error.status_code in (401, 403):  # servers repeat parts of the key
+            return f"{self.base_url} refuses the key ({error.status_code}): check the key in {self.api_key_env}"
+        hint = ": check --model.teacher.base_url and --model.teacher.model" if error.status_code == 404 else ""
+        return f"{self.base_url} refuses the request: {self._said(error)}{hint}"
 
     def _said(self, error: Exception) -> str:
         """What went wrong, in one line and without the key."""
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        key = os.environ.get(self.api_key_env)
-        return text.replace(key, "***") if key else text
+        text, key = " ".join(f"{type(error).__name__}: {error}".split()), self._key()
+        return (text.replace(key, "***") if key else text)[:300]
 
 
 def pause_before(attempt: int, asked_for: float | None) -> None:
@@ -132,14 +170,23 @@ def _pause(response) -> float | None:
         return None
 
 
-def _reply(answer) -> Reply:
-    choice = answer.choices[0]
-    content = choice.message.content
-    if not isinstance(content, str):
-        raise ValueError("the reply has no content")
-    usage = answer.usage
-    tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+def _reply(answer) -> tuple[Reply, Cost | None]:
+    choice, usage = answer.choices[0], answer.usage
+    content = _SPECIAL.sub("", choice.message.content or "")  # no content is a refusal
+    counted = usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None
+    cost = Cost(0, usage.prompt_tokens, usage.completion_tokens) if counted else None
     steps = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
-    said = [step.logprob for step in steps if step.token and step.token in content]  # without the end of text
-    probability = min(1.0, math.exp(sum(said))) if said else None
-    return Reply(content, probability, *tokens)
+    return Reply(content, _probability(content, steps)), cost
+
+
+def _probability(content: str, steps: list) -> float | None:
+    """Of the words, from the tokens up to the end of the text; None where these are not the words."""
+    kept = []
+    for step in steps:
+        if not step.token or _SPECIAL.fullmatch(step.token):
+            break
+        kept.append(step)
+    said = "".join(step.token for step in kept).replace("▁", " ").replace("Ġ", " ")
+    if not kept or said.strip() != content.strip():
+        return None
+    return min(1.0, math.exp(sum(step.logprob for step in kept)))

@@ -37,18 +37,29 @@ class Recorded(LargeModel):
         if not self.path.is_file():
             raise InputError(f"--model.teacher.path: there is no file {str(self.path)!r}")
         words, answers = [name.lower() for name in class_names], {}
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+        with self.path.open(encoding="utf-8-sig", errors="strict") as file:
             try:
-                row = json.loads(line)
-                key = row["index"] if "index" in row else row["text"]
-                answer, confidence = str(row["answer"]), float(row.get("confidence") or self.recorded_confidence)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{self.path}, line {number}: not `answer` with `index` or `text` ({error!r})") from error
-            if answer.strip().lower() not in words or not 0 <= confidence <= 1:
-                known = ", ".join(class_names[:10])
-                raise InputError(f"{self.path}, line {number}: {answer!r} with confidence {confidence} is none of {known}")
-            answers[key] = words.index(answer.strip().lower()), confidence
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        key, answer = self._parse(line, words, number)
+                        if answers.get(key, answer) != answer:
+                            raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another answer already")
+                        answers[key] = answer
+            except UnicodeDecodeError as error:
+                raise InputError(f"{self.path} is no UTF-8: {error}") from error
         self.answers = answers
+
+    def _parse(self, line: str, words: list[str], number: int) -> tuple[int | str, tuple[int, float]]:
+        try:
+            row = json.loads(line)
+            key = row["text"] if row.get("index") is None else int(row["index"])
+            answer, confidence = str(row["answer"]).strip(), row.get("confidence")
+            confidence = self.recorded_confidence if confidence is None else float(confidence)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path}, line {number}: not `answer` with `index` or `text` ({error!r})") from error
+        if answer.lower() not in words or not 0 <= confidence <= 1 or not isinstance(key, int | str):
+            raise InputError(f"{self.path}, line {number}: {answer!r} with confidence {confidence} is no answer to these data")
+        return key, (words.index(answer.lower()), confidence)
 
     @property
     def identity(self) -> str:
@@ -68,7 +79,10 @@ class Recorded(LargeModel):
             if answer is None:
                 name = f" {inputs[row][:60]!r}" if isinstance(inputs[row], str) else ""
                 place = "" if samples is None else f" {samples[row].item()}"
-                raise InputError(f"{self.path} has no answer to sample{place}{name}")
+                raise InputError(
+                    f"{self.path} has no answer to sample{place}{name}; if only routed samples are recorded, "
+                    "leave the comparison out with --model.compare=false"
+                )
         return self._distributions(found)
 
     def teach(self, inputs: Sequence, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
 from kcm_lightning.kan import KANLinear, KANRecurrent
 
@@ -53,8 +54,12 @@ class TextNet(nn.Module):
 
         model = from_pretrained(AutoModel, self.embeddings_from, "--model.judge.embeddings_from")
         table = model.get_input_embeddings().weight.detach().float()
-        if len(table) != self.vocab_size:
-            raise ValueError(f"--model.judge.embeddings_from: its vocabulary has {len(table)} tokens, not {self.vocab_size}")
+        if len(table) < self.vocab_size or table.shape[1] < self.embed.embedding_dim:
+            raise InputError(
+                f"--model.judge.embeddings_from: it embeds {len(table)} tokens in {table.shape[1]} features, too few for "
+                f"{self.vocab_size} in {self.embed.embedding_dim}"
+            )
+        table = table[: self.vocab_size]  # some models have rows to spare
         centred = table - table.mean(0)
         _, vectors = torch.linalg.eigh(centred.T @ centred)  # eigenvalues rise
         reduced = centred @ vectors[:, -self.embed.embedding_dim :]

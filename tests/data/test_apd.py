@@ -185,6 +185,67 @@ def test_bad_options(make, tmp_path):
         make(root=str(tmp_path), prepared=str(tmp_path / "p"))
 
 
+def test_odd_lines_stop_nothing(make, tmp_path):
+    reviews = rows(600, seed=3)
+    odd = [{"overall": 3.5}, {"overall": "5.0"}, {"overall": True}, {"overall": 7}, {"overall": float("nan")}, {"reviewText": 5}]
+    for row, change in zip(reviews, odd, strict=False):
+        row |= change
+    reviews[50]["asin"], reviews[51]["asin"] = 12345, ["a"]
+    reviews[60]["reviewText"] = "half a pair \ud83d"
+    write(tmp_path / "reviews_Baby_5.json.gz", reviews)
+    read = make(root=str(tmp_path), prepared=str(tmp_path / "p")).fingerprint()["read"]["Baby"]
+    assert read["without_text_or_stars"] == 6 and read["first_broken_lines"] == [61]
+
+
+def test_a_text_of_two_products_is_tested_on_or_trained_on_but_not_both(make, tmp_path):
+    from kcm_lightning.data.reviews import Review, side_of
+
+    products = [f"P{n}" for n in range(200)]
+    side = {p: side_of(Review("x", 5.0, p), 0.2, 0.1) for p in products}
+    train, test = (next(p for p in products if side[p] == split) for split in ("train", "test"))
+    for category, product, seed in (("Baby", train, 7), ("Office_Products", test, 8)):
+        own = {"reviewText": "great box, in two shops", "overall": 5.0, "asin": product}
+        write(tmp_path / f"reviews_{category}_5.json.gz", [*rows(300, seed), own])
+    for seed, name in enumerate(("Video_Games", "Kindle_Store", "Movies_and_TV", "Electronics"), 20):
+        write(tmp_path / f"reviews_{name}_5.json.gz", rows(300, seed))
+    options = {"root": str(tmp_path), "prepared": str(tmp_path / "p"), "balance": False}
+    assert "great box, in two shops" in texts_of(make("Office_Products", **options), "test")
+    together = make("all", **options)
+    assert "great box, in two shops" in texts_of(together, "test")
+    assert not any("great box, in two shops" in texts_of(together, split) for split in ("train", "pool", "val"))
+
+
+def test_what_a_killed_process_left_is_no_obstacle(make, tmp_path):
+    folder = make(setup=False, prepared=str(tmp_path / "p"))._folder()
+    left = folder.with_name(f".{folder.name}.abc")
+    left.mkdir(parents=True)
+    make(prepared=str(tmp_path / "p"))
+    assert not left.exists() and folder.is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        make(prepared=str(tmp_path / "file" / "p"))
+
+
+def test_tokenizers_that_do_not_fit(make, tmp_path, word_tokenizer):
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
+    other = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[UNK]", unk_token="[UNK]")
+    other.save_pretrained(tmp_path / "padded")
+    with pytest.raises(InputError, match="does not pad with token 0"):
+        APD(str(make.root), "Baby", tokenizer=str(tmp_path / "padded"), prepared=str(tmp_path / "p")).setup()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]").save_pretrained(tmp_path / "bare")
+    bare = {"tokenizer": str(tmp_path / "bare"), "prepared": str(tmp_path / "p")}
+    with pytest.raises(InputError, match="has no mask token"):
+        APD(str(make.root), "Baby", token_dropout=0.1, **bare).setup()
+    data = APD(str(make.root), "Baby", **bare)
+    assert data.batch_of([""])["small"].tolist() == [[1]]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InputError, match=r"--data\.tokenizer"):
+        APD(str(make.root), "Baby", tokenizer=str(tmp_path / "empty"), prepared=str(tmp_path / "p")).setup()
+
+
 def test_real_reviews(real_data, tmp_path):
     tokenizer = str(real_data / "weights" / "bert-uncased-tokenizer")
     data = APD(str(real_data / "apd"), "Baby", tokenizer=tokenizer, prepared=str(tmp_path))

@@ -16,6 +16,7 @@ CONTENT = bytes(range(256)) * 5_000
 def server():
     class Handler(BaseHTTPRequestHandler):
         cut = ranges = False
+        length = True
         asked: ClassVar[list] = []
 
         def log_message(self, *args):
@@ -28,8 +29,14 @@ def server():
                 return self.send_error(404)
             if Handler.ranges and self.headers["Range"]:
                 start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(CONTENT) - start))
+            if Handler.length:
+                self.send_header("Content-Length", str(len(CONTENT) - start))
             self.end_headers()
             rest = CONTENT[start:]
             self.wfile.write(rest[: len(rest) // 2] if Handler.cut else rest)
@@ -55,6 +62,20 @@ def test_goes_on_where_it_was_cut_off(server, tmp_path, ranges):
     assert path.read_bytes() == CONTENT and server.asked == [None, "bytes=640000-"]
     download(server.url, path)
     assert len(server.asked) == 2 and [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_complete_part_is_taken_as_it_is(server, tmp_path):
+    server.ranges = True
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_gzip_of_unknown_length_is_checked(server, tmp_path):
+    server.length = False
+    with pytest.raises(InputError, match="damaged or cut off"):
+        download(server.url, tmp_path / "file.gz")
+    assert not list(tmp_path.iterdir())
 
 
 def test_errors_are_one_line(server, tmp_path):

@@ -20,14 +20,16 @@ class ChatServer:
     Args:
         faults: share of the requests that go wrong, by kind: "429", "500", "cut", "hang", "garbage".
         off_format: texts that contain this word are never answered in the asked form.
+        odd: what else is odd about it: "no usage", "no content", "no choices", "pieces" (the word in two tokens and an end),
+            "too long" (texts that contain `long` are refused).
         logprobs: whether the server has log-probabilities; where not, it refuses requests that ask for them.
         echo_key: whether error messages repeat the key, as some servers do.
         delay: seconds that an answer takes.
     """
 
-    def __init__(self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None):
+    def __init__(self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None, odd=None):
         self.faults, self.off_format, self.logprobs = faults or {}, off_format, logprobs
-        self.echo_key, self.delay, self.always = echo_key, delay, always
+        self.echo_key, self.delay, self.always, self.odd = echo_key, delay, always, odd
         self.random, self.lock = random.Random(0), threading.Lock()
         self.requests, self.sent, self.keys = Counter(), Counter(), set()
         handler = type("Handler", (_Handler,), {"owner": self})
@@ -74,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, message: str, headers=()):
         if self.owner.echo_key:
-            message += f" (you sent {self.headers['Authorization']})"
+            message += f" {'x' * self.owner.random.randint(0, 330)} (you sent {self.headers['Authorization']})"
         self._send(status, {"error": {"message": message, "type": "error", "param": None, "code": None}}, headers)
 
     def do_GET(self):
@@ -98,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(404, f"The model {asked['model']} does not exist")
         if asked.get("logprobs") and not owner.logprobs:
             return self._error(400, "logprobs are not supported by this model")
+        if owner.odd == "too long" and "long" in text:
+            return self._error(400, "This model's maximum context length is 4096 tokens")
         fault = owner.fault()
         if fault == "429":
             return self._error(429, "slow down", [("Retry-After", "0.05")])
@@ -115,8 +119,18 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": word}, "logprobs": None}
         if asked.get("logprobs"):
             choice["logprobs"] = {"content": [token], "refusal": None}
+        if owner.odd == "pieces":
+            pieces = [("▁" + word[:3], 0.8), (word[3:], 0.9), ("</s>", 0.99)]
+            token = [{"token": piece, "logprob": math.log(p), "bytes": None, "top_logprobs": []} for piece, p in pieces]
+            choice["logprobs"] = {"content": token, "refusal": None}
+        if owner.odd == "no content":
+            choice["message"]["content"] = None
         usage = {"prompt_tokens": len(text.split()), "completion_tokens": 1, "total_tokens": len(text.split()) + 1}
         body = {"id": "x", "object": "chat.completion", "created": 0, "model": "judge-1", "choices": [choice], "usage": usage}
+        if owner.odd == "no choices":
+            body["choices"] = []
+        if owner.odd == "no usage":
+            del body["usage"]
         if fault == "garbage":
             return self._send(200, b'{"id": "x", "choices": [{"index": 0, "mess')
         with owner.lock:

@@ -33,9 +33,32 @@ def test_a_missing_answer_is_an_error_in_test_and_no_confidence_in_fit(tmp_path)
     assert taught[1].isnan().all() and not taught[0].isnan().any()
 
 
+def test_odd_but_right_files(tmp_path):
+    lines = [
+        {"index": "7", "answer": "positive", "confidence": 0.0},
+        "",
+        {"index": None, "text": "a\u2028b", "answer": "negative"},
+    ]
+    model = recorded(tmp_path / "a.jsonl", ["\ufeff" + json.dumps(lines[0]), "", json.dumps(lines[2], ensure_ascii=False)])
+    taught = model.teach(["x", "a\u2028b"], samples=torch.tensor([7, 8]))[:, 0]
+    assert taught[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-3) and taught[1].argmax() == 0
+    (tmp_path / "b.jsonl").write_bytes('{"text": "caf\xe9"}'.encode("latin-1"))
+    with pytest.raises(InputError, match="is no UTF-8"):
+        Recorded(str(tmp_path / "b.jsonl")).load(["a"], torch.device("cpu"))
+
+
 def test_bad_files_name_the_line(tmp_path):
     good = {"index": 1, "answer": "positive"}
-    for bad in ("{", {"answer": "positive"}, {"index": 2}, {"index": 2, "answer": "so so"}, {**good, "confidence": 2}):
+    for bad in (
+        "{",
+        {"index": 1, "answer": "negative"},
+        {"index": [1], "answer": "negative"},
+        "[]",
+        {"answer": "positive"},
+        {"index": 2},
+        {"index": 2, "answer": "so so"},
+        {**good, "confidence": 2},
+    ):
         with pytest.raises(InputError, match=r"a\.jsonl, line 2"):
             recorded(tmp_path / "a.jsonl", [good, bad])
     with pytest.raises(InputError, match="there is no file"):

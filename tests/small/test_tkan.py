@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kcm_lightning.errors import InputError
 from kcm_lightning.kan import KANLinear, KANRecurrent
 from kcm_lightning.small import GRU, TKAN
 
@@ -67,5 +68,7 @@ def test_embeddings_start_as_principal_components_of_a_large_model(tmp_path):
     ours, theirs = torch.cdist(model.embed.weight[1:], model.embed.weight[1:]), torch.cdist(table[1:], table[1:])
     ratio = ours[~torch.eye(49, dtype=bool)] / theirs[~torch.eye(49, dtype=bool)]
     assert (ratio.max() - ratio.min()) / ratio.mean() < 1e-3
-    with pytest.raises(ValueError, match="its vocabulary has 50 tokens, not 40"):
-        TKAN(2, embeddings_from=str(tmp_path), vocab_size=40, embedding=8, width=8).initialise()
+    TKAN(2, embeddings_from=str(tmp_path), vocab_size=40, embedding=8, width=8).initialise()  # rows to spare
+    for sizes in ({"vocab_size": 60, "embedding": 8}, {"vocab_size": 50, "embedding": 32}):
+        with pytest.raises(InputError, match="it embeds 50 tokens in 16 features"):
+            TKAN(2, embeddings_from=str(tmp_path), width=8, **sizes).initialise()
