@@ -36,14 +36,14 @@ def make(tiny_classifier):
 
 
 def trainer(folder: Path, epochs: int, **options) -> L.Trainer:
-    checkpoint = ModelCheckpoint(folder, save_last=True, monitor="selection", mode="max", filename="best")
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)  # as the command line has it
     return L.Trainer(
         default_root_dir=folder,
         max_epochs=epochs,
         accelerator="cpu",
         devices=1,
         logger=False,
-        callbacks=[checkpoint, *options.pop("callbacks", [])],
+        callbacks=[last, *options.pop("callbacks", [])],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -66,6 +66,7 @@ def test_resumed_after_any_epoch_is_bit_for_bit_uninterrupted(make, tmp_path):
     for stop in (1, 2, 3):
         folder = tmp_path / str(stop)
         fit(make(cache=str(tmp_path / "cache")), folder, epochs=stop)
+        assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == stop - 1  # counted from 0
         resumed = make(cache=str(tmp_path / "cache"))
         torch.rand(stop)  # a resumed process has drawn other numbers before
         fit(resumed, folder, resume=folder / "last.ckpt")
