@@ -1,12 +1,13 @@
 """Gated recurrent layer whose gates and candidate are KAN transforms."""
 
+from math import comb, factorial
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from kcm_lightning.kan.layer import KANLayer
 from kcm_lightning.kan.linear import KANLinear
-from kcm_lightning.kan.spline import expand_gradient, expand_values
 
 
 class KANRecurrent(nn.Module):
@@ -26,7 +27,7 @@ class KANRecurrent(nn.Module):
         width: of the state of one direction.
         bidirectional: also read from the end; the two states are put side by side.
         grid: number of grid intervals.
-        order: degree of the splines.
+        order: degree of the splines, at least 1.
         grid_range: ends of the grid of the inputs' splines.
         spline_scale: initial size of the splines, against a base branch of unit variance.
     """
@@ -42,6 +43,8 @@ class KANRecurrent(nn.Module):
         spline_scale: float = 0.1,
     ):
         super().__init__()
+        if order < 1:
+            raise ValueError("a recurrent KAN needs order >= 1: a spline of order 0 has no slope to learn from")
         self.width, self.directions = width, 1 + bidirectional
         options = {"grid": grid, "order": order, "spline_scale": spline_scale}
         self.inputs = KANLinear(input_size, self.directions * 3 * width, grid_range=grid_range, **options)
@@ -100,35 +103,39 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 
 
 class _Recurrence(torch.autograd.Function):
-    """The loop over steps, with its own backward pass: the kernel's gradient is one product over all steps."""
+    """The loop over steps, with its own backward pass.
+
+    The slopes of the basis are kept from the forward pass, and the kernel's gradient is one product over all steps.
+    """
 
     @staticmethod
     def forward(ctx, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer) -> Tensor:
-        ctx.layer = layer
         product = kernel.detach().to(dtype)
         length, width = len(gates), gates.shape[-1] // 3
         states = gates.new_zeros(length + 1, *gates.shape[1:3], width)
         inner = torch.empty_like(gates)  # (T, D, B, [z, r, H_n(h)])
         candidates = gates.new_empty(length, *gates.shape[1:3], width)
+        splines = _Splines(layer, states)
+        slopes = []
         with torch.autocast(gates.device.type, enabled=False):
             for t in range(length):
-                h = states[t]
-                said = torch.bmm(_basis(h, layer, dtype), product).to(gates.dtype)  # (D, B, 3 * H)
-                inner[t, ..., : 2 * width] = (gates[t, ..., : 2 * width] + said[..., : 2 * width]).sigmoid_()
-                inner[t, ..., 2 * width :] = said[..., 2 * width :]
-                z, r, hidden = inner[t].chunk(3, dim=-1)
-                torch.addcmul(gates[t, ..., 2 * width :], r, hidden, out=candidates[t]).tanh_()
-                new = torch.lerp(candidates[t], h, z)
-                torch.where(mask[t], new, h, out=states[t + 1])
-        ctx.save_for_backward(states, inner, candidates, product, mask)
-        ctx.kernel_dtype = kernel.dtype
+                h, own = states[t], inner[t]
+                channels, slope = splines(h)
+                slopes.append(slope)
+                own.copy_(torch.bmm(channels.to(dtype), product))  # (D, B, 3 * H)
+                own[..., : 2 * width].add_(gates[t, ..., : 2 * width]).sigmoid_()
+                z, r, hidden = own.chunk(3, dim=-1)
+                n = torch.addcmul(gates[t, ..., 2 * width :], r, hidden, out=candidates[t]).tanh_()
+                torch.where(mask[t], torch.lerp(n, h, z), h, out=states[t + 1])
+        ctx.save_for_backward(states, inner, candidates, product, mask, *slopes)
+        ctx.splines, ctx.kernel_dtype = splines, kernel.dtype
         return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        states, inner, candidates, product, mask = ctx.saved_tensors
-        layer, width = ctx.layer, states.shape[-1]
+        states, inner, candidates, product, mask, *slopes = ctx.saved_tensors
+        width = states.shape[-1]
         turned = product.transpose(1, 2).contiguous()
         to_gates, to_said = torch.empty_like(inner), torch.empty_like(inner)
         carry = torch.zeros_like(states[0])
@@ -144,19 +151,52 @@ class _Recurrence(torch.autograd.Function):
                 to_gates[t, ..., 2 * width :] = before_tanh
                 to_said[t] = to_gates[t]
                 to_said[t, ..., 2 * width :] *= r
-                channels = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
-                through = expand_gradient(channels.to(h.dtype), h, *_grid(layer))
-                carry = through + arriving * z + (whole - arriving)
-            basis = _basis(states[:-1].transpose(0, 1), layer, product.dtype).flatten(1, 2)  # (D, T * B, basis * H)
-            to_kernel = torch.bmm(basis.transpose(1, 2), to_said.transpose(0, 1).flatten(1, 2).to(product.dtype))
+                back = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
+                carry = (back * slopes[t]).sum(-2) + arriving * z + (whole - arriving)
+            basis, _ = ctx.splines(states[:-1].transpose(0, 1).flatten(1, 2))  # (D, T * B, basis * H)
+            to_kernel = torch.bmm(
+                basis.to(product.dtype).transpose(1, 2), to_said.transpose(0, 1).flatten(1, 2).to(product.dtype)
+            )
         return to_gates, to_kernel.to(ctx.kernel_dtype), None, None, None
 
 
-def _grid(layer: KANLayer) -> tuple[Tensor, Tensor, int, int]:
-    return layer.grid_low, layer.grid_high, layer.grid, layer.order
+class _Splines:
+    """Basis channels of states and their slopes, in few passes over memory; states never leave the grid.
 
+    Args:
+        layer: whose grid, order and branches.
+        like: a tensor of the dtype and device of the states.
+    """
 
-def _basis(h: Tensor, layer: KANLayer, dtype: torch.dtype) -> Tensor:
-    """Basis channels of states, `(..., H)` to `(..., basis * H)`."""
-    low, high, grid, order = _grid(layer)
-    return expand_values(h, low, high, grid, order, dtype).flatten(-2)
+    def __init__(self, layer: KANLayer, like: Tensor):
+        self.grid, self.order = layer.grid, layer.order
+        self.low = layer.grid_low.to(like)
+        self.scale = self.grid / (layer.grid_high.to(like) - self.low)
+        centres = torch.arange(self.grid + self.order, dtype=like.dtype, device=like.device) - (self.order - 1) / 2
+        self.centres = centres.unsqueeze(-1)
+
+    def __call__(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Of states `(..., H)`: channels `(..., basis * H)` and slopes `(..., basis, H)`, the last of both the SiLU branch."""
+        k = self.order
+        shape = (*h.shape[:-1], self.grid + k + 1, h.shape[-1])
+        channels, slopes = h.new_empty(shape), h.new_empty(shape)
+        side = ((h - self.low) * self.scale).unsqueeze(-2) - self.centres
+        distance = side.abs()
+        value, slope = channels.narrow(-2, 0, self.grid + k), slopes.narrow(-2, 0, self.grid + k)
+        for s in range(k // 2 + 1):  # alternating truncated powers make up the centred B-spline
+            reach = ((k + 1) / 2 - s - distance).clamp_min_(0)
+            power = reach.clone() if k > 1 else (reach > 0).to(reach.dtype)
+            for _ in range(k - 2):
+                power *= reach
+            share = (-1) ** s * comb(k + 1, s) / factorial(k)
+            if s == 0:
+                torch.mul(power, k * share, out=slope)
+                torch.mul(power.mul_(reach), share, out=value)
+            else:
+                slope.add_(power, alpha=k * share)
+                value.add_(power.mul_(reach), alpha=share)
+        slope.mul_(side.sign_()).mul_(-self.scale)
+        gate = h.sigmoid()
+        torch.mul(h, gate, out=channels.select(-2, self.grid + k))
+        torch.mul(gate, 1 + h * (1 - gate), out=slopes.select(-2, self.grid + k))
+        return channels.flatten(-2), slopes

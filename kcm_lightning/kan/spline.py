@@ -91,38 +91,21 @@ class _Expand(torch.autograd.Function):
     def forward(ctx, x, low, high, grid, order, dtype):
         ctx.save_for_backward(x, low, high)
         ctx.sizes = grid, order
-        return expand_values(x, low, high, grid, order, dtype)
+        exact, clamped, _ = _to_grid(x, low, high, grid)
+        form = _closed if torch.compiler.is_compiling() else _local
+        return form(exact, clamped, grid, order, dtype)
 
     @staticmethod
     def backward(ctx, gradient):
         x, low, high = ctx.saved_tensors
-        return expand_gradient(gradient, x, low, high, *ctx.sizes), None, None, None, None, None
-
-
-def expand_values(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: torch.dtype) -> Tensor:
-    """`expand` without a graph, for layers that write their own backward pass."""
-    exact, clamped, _ = _to_grid(x, low, high, grid)
-    form = _closed if torch.compiler.is_compiling() else _local
-    return form(exact, clamped, grid, order, dtype)
-
-
-def expand_gradient(gradient: Tensor, x: Tensor, low: Tensor, high: Tensor, grid: int, order: int) -> Tensor:
-    """Gradient of `expand` with respect to its inputs.
-
-    Args:
-        gradient: of the result, shape `(..., grid + order + 1, C)`.
-        x, low, high, grid, order: as of `expand`.
-
-    Returns:
-        Shape `(..., C)`, of the dtype of `x`.
-    """
-    exact, clamped, inside = _to_grid(x, low, high, grid)
-    form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
-    slope = form(clamped, gradient, grid, order)
-    slope = slope * inside * (grid / (high - low).to(exact.dtype))
-    base = gradient.select(-2, grid + order).to(exact.dtype)
-    slope = slope + torch.ops.aten.silu_backward(base, exact)
-    return slope.to(x.dtype)
+        grid, order = ctx.sizes
+        exact, clamped, inside = _to_grid(x, low, high, grid)
+        form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
+        slope = form(clamped, gradient, grid, order)
+        slope = slope * inside * (grid / (high - low).to(exact.dtype))
+        base = gradient.select(-2, grid + order).to(exact.dtype)
+        slope = slope + torch.ops.aten.silu_backward(base, exact)
+        return slope.to(x.dtype), None, None, None, None, None
 
 
 def _to_grid(x: Tensor, low: Tensor, high: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
