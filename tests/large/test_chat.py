@@ -67,7 +67,7 @@ def test_ten_thousand_reviews_with_every_fault(tmp_path):
     wanted = expected(texts)
     wanted[77] = -2  # off-format to the end: no answer
     assert answer.prediction.tolist() == wanted
-    assert model.counts["off_format"] == 1 and server.sent[texts[77]] == 2
+    assert model.usage()["this_command"]["off_format"] == 1 and server.sent[texts[77]] == 2
     failed = model.counts["failed_requests"]
     assert 350 < failed < 650
     assert model.usage()["requests"] == 10_001 + failed == model.counts["requests"]
