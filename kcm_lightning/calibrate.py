@@ -11,23 +11,27 @@ from rich.console import Console
 from kcm_lightning.collaboration import Outcome
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds, probabilities
-from kcm_lightning.large.base import NO_ANSWER
 from kcm_lightning.module import KCMModule
 from kcm_lightning.results import gather, write_json, write_text
 from kcm_lightning.thresholds import RecordedAnswers, Target, choose_thresholds, expected_on_unseen, fit_temperature
 
 
 class Recorder(L.Callback):
-    """Keeps every model's answers to the validation split."""
+    """Keeps every model's answers to the validation split.
 
-    def __init__(self):
+    Args:
+        ask: whether to ask the large model, once about each sample, with the student's hint.
+    """
+
+    def __init__(self, ask: bool):
+        self.ask = ask
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
 
     def on_validation_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
         self.outcomes.append(outputs)
         kept = {"target": batch["target"], "index": batch["index"]}
-        if module.compare:
+        if self.ask:
             hint = probabilities(outputs.student_logits) if module.teacher.uses_hint else None
             kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
         self.batches.append(kept)
@@ -65,10 +69,10 @@ class KCMTrainer(L.Trainer):
         if model.second_gate != "student":
             raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
         # a paid model is asked only where the target cannot be met without its answers
-        model.compare = not model.teacher.paid or goal.kind == "accuracy_drop"
-        own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)  # routes nothing on
-        model.temperatures = Temperatures()
-        recorder = Recorder()
+        recorder = Recorder(ask=not model.teacher.paid or goal.kind == "accuracy_drop")
+        # every sample goes to the student, and none further
+        own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
+        model.compare, model.temperatures = False, Temperatures()
         self.callbacks.append(recorder)
         self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
         columns = gather(recorder.outcomes, recorder.batches)
@@ -76,28 +80,27 @@ class KCMTrainer(L.Trainer):
             fit_temperature(columns["judge_logits"], columns["target"]),
             fit_temperature(columns["student_logits"], columns["target"]),
         )
-        if model.compare:
-            answered = ~columns["teacher_probabilities"].isnan().any(-1)
-            logits = columns["teacher_probabilities"][answered].clamp_min(1e-30).log()
-            temperatures.teacher = fit_temperature(logits, columns["target"][answered])
+        judge_right, student_right = (columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student"))
+        teacher_right = student_right  # where the large model has no answer, the student's stands
+        if recorder.ask:
+            said = columns["teacher_probabilities"]
+            answered = ~said.isnan().any(-1)
+            temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
+            teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
         student = probabilities(columns["student_logits"], temperatures.student)
         confidence = student.amax(-1)
-        judge_right, student_right, teacher_right = (
-            columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student", "teacher")
-        )
-        silent = columns["teacher_prediction"] == NO_ANSWER  # there the student answers
         answers = RecordedAnswers(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
             confidence,
             confidence - student.gather(-1, columns["judge_prediction"].unsqueeze(-1)).squeeze(-1),
             judge_right,
             student_right,
-            torch.where(silent, student_right, teacher_right),
+            teacher_right,
         )
         chosen = choose_thresholds(answers, goal)
         thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
         expected = expected_on_unseen(answers, goal)
-        if not model.compare:  # nothing is known of the large model's accuracy
+        if not recorder.ask:  # nothing is known of the large model's accuracy
             expected = {"lm_rate": expected["lm_rate"]}
         report = {
             "target": target,

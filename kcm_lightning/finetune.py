@@ -53,6 +53,10 @@ class FineTune(L.LightningModule):
             return
         if stage == "fit" and self.output.exists() and self.trainer.ckpt_path is None and not self.trainer.fast_dev_run:
             raise InputError(f"--model.output: {self.output} exists already; give another name, or move it away")
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--model.output: {self.output.parent} cannot be written to: {error.strerror}") from error
         labels = dict(enumerate(self.trainer.datamodule.class_names))
         self.build({"id2label": labels, "label2id": {label: i for i, label in labels.items()}})
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
@@ -183,7 +187,12 @@ class FineTuneTextClassifier(FineTune):
         self.model = from_pretrained(
             AutoModelForSequenceClassification, self.name, "--model.name", ignore_mismatched_sizes=True, **labels
         )
+        positions = getattr(self.model.config, "max_position_embeddings", None) or self.max_tokens
+        if self.max_tokens > positions:
+            raise InputError(f"--model.max_tokens={self.max_tokens}: {self.name!r} takes {positions} tokens at most")
         self.processor = from_pretrained(AutoTokenizer, self.name, "--model.name", model_max_length=self.max_tokens)
+        if self.processor.pad_token_id is None:
+            raise InputError(f"--model.name: the tokenizer of {self.name!r} has no padding token: take another model")
 
     def logits(self, batch: dict, training: bool) -> Tensor:
         tokens = self.processor(batch["large"], padding=True, truncation=True, return_tensors="pt")

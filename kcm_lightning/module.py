@@ -221,7 +221,7 @@ class KCMModule(L.LightningModule):
         losses_of = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
         self.log_dict(losses_of, batch_size=len(parts))
         shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
-        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts))
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
         return both.sum()
 
     # -------------------------------------------------------------- inference

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
 from kcm_lightning.large.base import LargeModel
 from kcm_lightning.prompts import check_template, state, to_bins
@@ -41,6 +42,8 @@ class TextClassifier(LargeModel):
         option = "--model.teacher.name"
         model = from_pretrained(AutoModelForSequenceClassification, self.name, option)
         self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
+        if self._tokenizer.pad_token_id is None:
+            raise InputError(f"{option}: the tokenizer of {self.name!r} has no padding token: take another model")
         positions = getattr(model.config, "max_position_embeddings", None) or self._tokenizer.model_max_length
         self._length = min(self.max_tokens or positions, positions, self._tokenizer.model_max_length)
         self._order = label_order(model.config, class_names, option, "apd_bert_finetune.yaml")
