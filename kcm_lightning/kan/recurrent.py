@@ -105,7 +105,7 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 class _Recurrence(torch.autograd.Function):
     """The loop over steps, with its own backward pass.
 
-    The slopes of the basis are kept from the forward pass, and the kernel's gradient is one product over all steps.
+    Basis channels and their slopes are kept from the forward pass; the kernel's gradient is one product over all steps.
     """
 
     @staticmethod
@@ -116,25 +116,26 @@ class _Recurrence(torch.autograd.Function):
         inner = torch.empty_like(gates)  # (T, D, B, [z, r, H_n(h)])
         candidates = gates.new_empty(length, *gates.shape[1:3], width)
         splines = _Splines(layer, states)
+        basis = gates.new_empty(length, *gates.shape[1:3], product.shape[1], dtype=dtype)
         slopes = []
         with torch.autocast(gates.device.type, enabled=False):
             for t in range(length):
                 h, own = states[t], inner[t]
                 channels, slope = splines(h)
                 slopes.append(slope)
-                own.copy_(torch.bmm(channels.to(dtype), product))  # (D, B, 3 * H)
+                own.copy_(torch.bmm(basis[t].copy_(channels), product))  # (D, B, 3 * H)
                 own[..., : 2 * width].add_(gates[t, ..., : 2 * width]).sigmoid_()
                 z, r, hidden = own.chunk(3, dim=-1)
                 n = torch.addcmul(gates[t, ..., 2 * width :], r, hidden, out=candidates[t]).tanh_()
                 torch.where(mask[t], torch.lerp(n, h, z), h, out=states[t + 1])
-        ctx.save_for_backward(states, inner, candidates, product, mask, *slopes)
-        ctx.splines, ctx.kernel_dtype = splines, kernel.dtype
+        ctx.save_for_backward(states, inner, candidates, product, mask, basis, *slopes)
+        ctx.kernel_dtype = kernel.dtype
         return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        states, inner, candidates, product, mask, *slopes = ctx.saved_tensors
+        states, inner, candidates, product, mask, basis, *slopes = ctx.saved_tensors
         width = states.shape[-1]
         turned = product.transpose(1, 2).contiguous()
         to_gates, to_said = torch.empty_like(inner), torch.empty_like(inner)
@@ -146,17 +147,16 @@ class _Recurrence(torch.autograd.Function):
                 arriving = whole * mask[t]
                 h, n = states[t], candidates[t]
                 before_tanh = arriving * (1 - z) * (1 - n * n)
-                to_gates[t, ..., :width] = arriving * (h - n) * z * (1 - z)
-                to_gates[t, ..., width : 2 * width] = before_tanh * hidden * r * (1 - r)
-                to_gates[t, ..., 2 * width :] = before_tanh
-                to_said[t] = to_gates[t]
+                own = to_gates[t]
+                torch.mul(arriving * (h - n), z * (1 - z), out=own[..., :width])
+                torch.mul(before_tanh * hidden, r * (1 - r), out=own[..., width : 2 * width])
+                own[..., 2 * width :] = before_tanh
+                to_said[t] = own
                 to_said[t, ..., 2 * width :] *= r
                 back = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
                 carry = (back * slopes[t]).sum(-2) + arriving * z + (whole - arriving)
-            basis, _ = ctx.splines(states[:-1].transpose(0, 1).flatten(1, 2))  # (D, T * B, basis * H)
-            to_kernel = torch.bmm(
-                basis.to(product.dtype).transpose(1, 2), to_said.transpose(0, 1).flatten(1, 2).to(product.dtype)
-            )
+            channels, said = (rows.transpose(0, 1).flatten(1, 2) for rows in (basis, to_said))  # (D, T * B, ...)
+            to_kernel = torch.bmm(channels.transpose(1, 2), said.to(product.dtype))
         return to_gates, to_kernel.to(ctx.kernel_dtype), None, None, None
 
 
