@@ -1,6 +1,7 @@
 """Amazon product reviews, good or bad (APD)."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -127,9 +128,9 @@ class APD(KCMDataModule):
         for category, path in self._files().items():
             state = path.stat()
             recipe += [category, path.name, state.st_size, state.st_mtime_ns]
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        whole = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
-        words = hashlib.sha256(whole.encode()).hexdigest()
+        rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        rules |= {"truncation": None, "padding": None}  # these are of the last call, not of the tokenizer
+        words = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
         return self.prepared / f"{self.category}-{hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]}"
 
     def setup(self, stage: str | None = None) -> None:

@@ -66,9 +66,9 @@ class Budget:
         spent = {"calls": cost.requests, "tokens": cost.tokens_in + cost.tokens_out, "money": cost.money}
         return next((name for name, value in spent.items() if (limit := getattr(self, name)) is not None and value > limit), None)
 
-    def grants_something(self) -> bool:
-        """Whether it allows any call at all."""
-        return all(getattr(self, field.name) != 0 for field in fields(self))
+    def grants_nothing_of(self) -> str | None:
+        """Name of a limit that is 0; None where some call may be allowed."""
+        return next((field.name for field in fields(self) if getattr(self, field.name) == 0), None)
 
 
 class BudgetSpent(Exception):

@@ -104,7 +104,7 @@ class Chat(LargeModel):
 
     def check_before_fit(self) -> None:
         """Looks at key, server and model where `fit` may ask."""
-        if self.fit_budget.grants_something():
+        if not self.fit_budget.grants_nothing_of():
             self.client.start()
 
     @property
@@ -155,8 +155,8 @@ class Chat(LargeModel):
         found = {key: reply for key, (reply, attempts) in stored.items() if self._settled(reply, attempts)}
         missing = {key: messages for key, messages in zip(keys, questions, strict=True) if key not in found}
         self._count("from_store", len(keys) - len(missing))
-        limit = None
-        if missing:
+        limit = next((name for _, budget in budgets if (name := budget.grants_nothing_of())), None) if missing else None
+        if missing and limit is None:
             self.client.start()
             pool = ThreadPoolExecutor(self.concurrency)
             try:
@@ -175,8 +175,8 @@ class Chat(LargeModel):
                     raise error
                 elif not future.cancelled():
                     found[key] = future.result()
-            for key, (reply, _) in stored.items():
-                found.setdefault(key, reply)  # off-format, and no budget to ask again
+        for key, (reply, _) in stored.items():
+            found.setdefault(key, reply)  # off-format, and no budget to ask again
         self._off_format |= {key for key, reply in found.items() if self._label(reply) < 0}
         return [found.get(key) for key in keys], limit
 
