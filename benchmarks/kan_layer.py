@@ -4,17 +4,13 @@ That convolution is the limit of the dense formulation. All variants run interle
 reported are ratios of medians. Run with `make bench`.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import medians
+from benchmarks.timing import medians, run_from_shell
 from kcm_lightning.kan import KANConv2d
-from kcm_lightning.process import keep_memory
 
 
 def step(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], None]:
@@ -76,21 +72,12 @@ def measure(device: str, dtype: torch.dtype, grid: int, order: int, repeats: int
 
 
 def main() -> None:
-    keep_memory()  # as every command does
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=60)
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = [
-        measure(device, dtype, grid, order, args.repeats)
-        for dtype in (torch.float32, torch.bfloat16)
-        for grid, order in ((5, 3), (3, 1))
-    ]
-    for row in rows:
-        print(json.dumps(row))
-    if args.output:
-        args.output.write_text(json.dumps(rows, indent=1) + "\n")
+    precisions, bases = (torch.float32, torch.bfloat16), ((5, 3), (3, 1))
+    run_from_shell(
+        __doc__,
+        60,
+        lambda device, repeats: [measure(device, dtype, *basis, repeats) for dtype in precisions for basis in bases],
+    )
 
 
 if __name__ == "__main__":

@@ -3,17 +3,13 @@
 64 texts of 128 tokens, width 128, one direction, forward and backward pass; ratios of medians, all variants in one process.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import medians
+from benchmarks.timing import medians, run_from_shell
 from kcm_lightning.kan import KANRecurrent
-from kcm_lightning.process import keep_memory
 
 TEXTS, STEPS, WIDTH, BASIS = 64, 128, 128, 9
 
@@ -71,17 +67,8 @@ def measure(device: str, dtype: torch.dtype, repeats: int) -> dict:
 
 
 def main() -> None:
-    keep_memory()  # as every command does
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = [measure(device, dtype, args.repeats) for dtype in (torch.float32, torch.bfloat16)]
-    for row in rows:
-        print(json.dumps(row))
-    if args.output:
-        args.output.write_text(json.dumps(rows, indent=1) + "\n")
+    precisions = (torch.float32, torch.bfloat16)
+    run_from_shell(__doc__, 30, lambda device, repeats: [measure(device, dtype, repeats) for dtype in precisions])
 
 
 if __name__ == "__main__":

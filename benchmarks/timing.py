@@ -1,8 +1,15 @@
-"""Medians of interleaved runs, so that a disturbance meets every variant."""
+"""Medians of interleaved runs, so that a disturbance meets every variant, and how a benchmark is run from the shell."""
 
+import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+
+import torch
+
+from kcm_lightning.process import keep_memory
 
 
 def medians(variants: dict[str, Callable[[], None]], repeats: int, warm_up: int = 5) -> dict[str, float]:
@@ -23,3 +30,23 @@ def medians(variants: dict[str, Callable[[], None]], repeats: int, warm_up: int 
             run()
             times[name].append(time.perf_counter() - start)
     return {name: median(values) for name, values in times.items()}
+
+
+def run_from_shell(description: str, repeats: int, measure: Callable[[str, int], list[dict]]) -> None:
+    """Prints a benchmark's rows as JSON and writes them where asked to.
+
+    Args:
+        description: of the benchmark.
+        repeats: by default.
+        measure: makes the rows, given the device and the repeats.
+    """
+    keep_memory()  # as every command does
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    args = parser.parse_args()
+    rows = measure("cuda" if torch.cuda.is_available() else "cpu", args.repeats)
+    for row in rows:
+        print(json.dumps(row))
+    if args.output:
+        args.output.write_text(json.dumps(rows, indent=1) + "\n")

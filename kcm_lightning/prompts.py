@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kcm_lightning.errors import InputError
 
+BINS = 11  # probabilities that a sentence states, in steps of a tenth
 PLAIN = "This is a photo of a {label}"
 
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "kcm_lightning"
 
 # floor of each room (a file or a folder of the package); a room may import lower floors, and itself
 FLOORS = [
-    {"errors", "seed"},
+    {"errors", "seed", "words"},
     {
         "kan",
         "gating",

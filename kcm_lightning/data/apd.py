@@ -14,10 +14,10 @@ from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore
 from kcm_lightning.data.reviews import review_file
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
+from kcm_lightning.paper import CATEGORIES
+from kcm_lightning.words import PADDING
 
-CATEGORIES = ("Video_Games", "Kindle_Store", "Baby", "Movies_and_TV", "Electronics", "Office_Products")
 URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
-_PADDING = 0
 
 
 class APD(KCMDataModule):
@@ -87,7 +87,7 @@ class APD(KCMDataModule):
             from transformers import AutoTokenizer
 
             self._tokenizer = tokenizer = from_pretrained(AutoTokenizer, self.tokenizer_name, "--data.tokenizer")
-            if tokenizer.pad_token_id != _PADDING:
+            if tokenizer.pad_token_id != PADDING:
                 raise InputError(
                     f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small models read it"
                 )
@@ -101,10 +101,14 @@ class APD(KCMDataModule):
 
     def prepare_data(self) -> None:
         """Finds the files, or fetches them if asked to, and tokenises them once."""
+        self._prepared()
+
+    def _prepared(self) -> Path:
         folder = self._folder()
         if not (folder / "facts.json").is_file():
             recipe = Recipe(self._files(), self.max_tokens, self.test_share, self.val_share, self.balance)
             ReviewStore.make(folder, recipe, self.tokenizer)
+        return folder
 
     def _files(self) -> dict[str, Path]:
         wanted = CATEGORIES if self.category == "all" else (self.category,)
@@ -136,8 +140,7 @@ class APD(KCMDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.batches is not None:
             return
-        self.prepare_data()
-        self.batches = store = ReviewStore(self._folder())
+        self.batches = store = ReviewStore(self._prepared())
         self.lengths = store.lengths
         self.positions = {
             name: (store.split == number).nonzero().squeeze(1) for number, name in enumerate(SPLITS) if name != "unused"
@@ -159,7 +162,7 @@ class APD(KCMDataModule):
         if not augment or not self.token_dropout:
             return batch
         tokens = batch["small"]
-        dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != _PADDING)
+        dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != PADDING)
         return {**batch, "small": tokens.masked_fill(dropped, self.tokenizer.mask_token_id)}
 
     def batch_of(self, inputs: Sequence[str]) -> dict:
@@ -168,4 +171,4 @@ class APD(KCMDataModule):
             raise InputError("reviews must be a list of texts")
         numbers = self.tokenizer(list(inputs), add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
         rows = [torch.tensor(row or [unknown_token(self.tokenizer)]) for row in numbers]
-        return {"large": list(inputs), "small": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_PADDING)}
+        return {"large": list(inputs), "small": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)}

@@ -17,9 +17,10 @@ from kcm_lightning.data.caption_files import Picture, read_karpathy, read_offici
 from kcm_lightning.data.download import download
 from kcm_lightning.data.picture_store import PictureStore, shrink
 from kcm_lightning.data.reviews import number_of
-from kcm_lightning.data.vocabulary import PADDING, Vocabulary
+from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
+from kcm_lightning.words import PADDING
 
 ZIPS = (  # Karpathy's split of COCO is of the pictures of 2014
     "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",

@@ -1,6 +1,5 @@
 """What a captioner can say: the words of the training captions, or the large model's tokens that they use."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PADDING, BEGIN, END, UNKNOWN = range(4)
+from kcm_lightning.words import END, UNKNOWN, words_of
+
 _SPECIAL = 4
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
 @dataclass
@@ -77,5 +76,5 @@ class Vocabulary:
 
 def _units(caption: str, tokenizer: Any) -> list[Any]:
     if tokenizer is None:
-        return _WORD.findall(caption.lower())
+        return words_of(caption)
     return tokenizer(" ".join(caption.split()), add_special_tokens=False)["input_ids"]

@@ -16,9 +16,7 @@ from kcm_lightning.large.answer_store import AnswerStore, Reply
 from kcm_lightning.large.base import LargeModel, spread
 from kcm_lightning.large.budget import Budget, BudgetSpent, Cost, Prices
 from kcm_lightning.large.chat_client import ChatClient, NoReply, Refused, pause_before
-from kcm_lightning.prompts import check_template, state
-
-BINS = 11
+from kcm_lightning.prompts import BINS, check_template, state
 
 
 class Chat(LargeModel):

@@ -8,9 +8,7 @@ from torch import Tensor
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
 from kcm_lightning.large.base import LargeModel
-from kcm_lightning.prompts import check_template, state, to_bins
-
-BINS = 11
+from kcm_lightning.prompts import BINS, check_template, state, to_bins
 
 
 class TextClassifier(LargeModel):

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from typing import Literal
@@ -13,9 +12,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from kcm_lightning.errors import InputError
+from kcm_lightning.words import words_of
 
 Tokenizer = Literal["ptb", "words"]
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
 def has_java() -> bool:
@@ -74,7 +73,7 @@ def _by_java(captions: dict[int, Sequence[str]]) -> dict[int, list[str]]:
 
 
 def _by_words(captions: dict[int, Sequence[str]]) -> dict[int, list[str]]:
-    return {image: [" ".join(_WORD.findall(caption.lower())) for caption in own] for image, own in captions.items()}
+    return {image: [" ".join(words_of(caption)) for caption in own] for image, own in captions.items()}
 
 
 class CaptionScores(Metric):

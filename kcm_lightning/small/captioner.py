@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from kcm_lightning.kan import KANConv2d, KANLinear, KANRecurrent
 from kcm_lightning.small.ckan import residual_stages
-
-PADDING, BEGIN, END, UNKNOWN = range(4)
+from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
 
 
 @dataclass

@@ -7,8 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
 from kcm_lightning.kan import KANLinear, KANRecurrent
-
-PADDING = 0
+from kcm_lightning.words import PADDING
 
 
 class TextNet(nn.Module):

@@ -9,9 +9,10 @@ from PIL import Image
 
 from kcm_lightning.data import MSCOCO
 from kcm_lightning.data.picture_store import PictureStore
-from kcm_lightning.data.vocabulary import BEGIN, END, PADDING, UNKNOWN, Vocabulary
+from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.errors import InputError
 from kcm_lightning.pictures import open_picture
+from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
 from tests.data.caption_data import write
 
 

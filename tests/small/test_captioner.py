@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from kcm_lightning.small.captioner import BEGIN, END, PADDING, UNKNOWN, Captioner, PlainCaptioner, generate
+from kcm_lightning.small.captioner import Captioner, PlainCaptioner, generate
+from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
 
 TINY = {"vocab_size": 7, "width": 12, "channels": 8, "depths": (1, 1), "patch": 4}
 
