@@ -1,45 +1,99 @@
 """Algorithm 2 on a batch: judge, gate, student, gate, large model."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.gating import Route, Temperatures, Thresholds, keeps, probabilities, route, take
-from kcm_lightning.large.base import NO_ANSWER, LargeModel
+from kcm_lightning.gating import Route, Thresholds, keeps, probabilities, route, take
+from kcm_lightning.large.base import Answer, LargeModel
+
+
+@dataclass
+class Said(Answer):
+    """What a small model says of a batch.
+
+    Args:
+        prediction, confidence: as of `Answer`.
+        distribution: a classifier's probabilities, temperature applied, shape `(B, V)`.
+        logits: a classifier's, shape `(B, V)`.
+    """
+
+    distribution: Tensor | None = None
+    logits: Tensor | None = None
+
+    @property
+    def hint(self) -> Any:
+        """What a large model's prompt states of it: probabilities of classes, or a caption and its confidence."""
+        return self if self.distribution is None else self.distribution
+
+    def rows(self, rows: Tensor) -> "Said":
+        """What it says of some rows, shape `(R,)`."""
+        return Said(*(None if values is None else take(values, rows) for values in self._values()))
+
+    def put_back(self, rows: Tensor, count: int) -> "Said":
+        """The same in a batch of `count` samples, at `rows`; the others are -1, None or NaN."""
+        return Said(*(None if values is None else _put_back(values, rows, count) for values in self._values()))
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+Says = Callable[[Any], Said]
+
+
+def says_class(model: nn.Module, temperature: float = 1.0) -> Says:
+    """A classifier's way to say what it believes: its most probable class and that class's probability.
+
+    Args:
+        model: from inputs to logits `(B, V)`.
+        temperature: divisor of the logits.
+    """
+
+    def say(inputs: Any) -> Said:
+        logits = model(inputs).float()
+        distribution = probabilities(logits, temperature)
+        confidence, prediction = distribution.max(-1)
+        return Said(prediction, confidence, distribution, logits)
+
+    return say
 
 
 @dataclass
 class Outcome:
-    """What became of a batch of B samples. Where a model was not asked, its prediction is -1, its confidence NaN; where a
-    large model had no answer, `NO_ANSWER` and NaN.
+    """What became of a batch of B samples.
+
+    Predictions are class indices of shape `(B,)`, or B captions. Where a model was not asked, its prediction is -1 or None
+    and its confidence NaN; where a large model had no answer, `NO_ANSWER` or None, and NaN.
 
     Args:
-        prediction: the collaboration's answers, class indices, shape `(B,)`.
+        prediction: the collaboration's answers.
         confidence: of whoever answered, shape `(B,)`.
         route: `Route` codes, shape `(B,)`.
         called: whether the collaboration called the large model, shape `(B,)`.
-        judge_prediction, judge_confidence: of the judge, shape `(B,)`.
-        student_prediction, student_confidence: of the student, shape `(B,)`.
-        teacher_prediction, teacher_confidence: of the large model as the collaboration asks it, shape `(B,)`.
-        alone_prediction, alone_confidence: of the large model without a hint, shape `(B,)`.
-        judge_logits, student_logits: shape `(B, V)`.
+        judge_prediction, judge_confidence: of the judge.
+        student_prediction, student_confidence: of the student.
+        teacher_prediction, teacher_confidence: of the large model as the collaboration asks it.
+        alone_prediction, alone_confidence: of the large model without a hint.
+        judge_logits, student_logits: of classifiers, shape `(B, V)`.
     """
 
-    prediction: Tensor
+    prediction: Tensor | list
     confidence: Tensor
     route: Tensor
     called: Tensor
-    judge_prediction: Tensor
+    judge_prediction: Tensor | list
     judge_confidence: Tensor
-    student_prediction: Tensor
+    student_prediction: Tensor | list
     student_confidence: Tensor
-    teacher_prediction: Tensor
+    teacher_prediction: Tensor | list
     teacher_confidence: Tensor
-    alone_prediction: Tensor
+    alone_prediction: Tensor | list
     alone_confidence: Tensor
-    judge_logits: Tensor
-    student_logits: Tensor
+    judge_logits: Tensor | None = None
+    student_logits: Tensor | None = None
 
 
 class RowsByPlace:
@@ -47,7 +101,7 @@ class RowsByPlace:
 
     Args:
         places: shape `(N,)`, none twice.
-        rows: shape `(N, V)`.
+        rows: shape `(N, ...)`.
     """
 
     def __init__(self, places: Tensor, rows: Tensor):
@@ -60,11 +114,11 @@ class RowsByPlace:
 
 def collaborate(
     batch: dict,
-    judge: nn.Module,
-    student: nn.Module,
+    judge: Says,
+    student: Says,
     teacher: LargeModel,
     thresholds: Thresholds,
-    temperatures: Temperatures,
+    teacher_temperature: float = 1.0,
     second_gate: str = "student",
     ask_every_student: bool = False,
     ask_every_teacher: bool = False,
@@ -74,10 +128,10 @@ def collaborate(
 
     Args:
         batch: with `small`, `large` and, for a cache, `index`.
-        judge, student: small models, in eval mode.
+        judge, student: what the small models say of inputs.
         teacher: the large model, loaded.
         thresholds: the inference thresholds.
-        temperatures: of each model.
+        teacher_temperature: divisor of the large model's logits.
         second_gate: "student", or "teacher" for Algorithm 2 as printed, which calls the large model for every row that
             the judge does not keep.
         ask_every_student: also ask the student about the rows that the judge keeps.
@@ -85,67 +139,76 @@ def collaborate(
             `called` does not count those.
         in_fit: a missing answer of the large model is no error.
     """
-    logits = judge(batch["small"]).float()
-    judge_confidence, judge_prediction = probabilities(logits, temperatures.judge).max(-1)
-    every = torch.ones_like(judge_prediction, dtype=torch.bool)
-    onwards = ~keeps(judge_confidence, thresholds.judge)
-
-    student_logits = torch.full_like(logits, float("nan"))
+    first = judge(batch["small"])
+    every = torch.ones_like(first.confidence, dtype=torch.bool)
+    onwards = ~keeps(first.confidence, thresholds.judge)
     asked = every if ask_every_student else onwards
     if asked.any():
         rows = asked.nonzero().squeeze(1)
-        student_logits[rows] = student(take(batch["small"], rows)).float()
-    hint = probabilities(student_logits, temperatures.student)
-    student_confidence, student_prediction = hint.max(-1)
-    student_prediction[~asked] = -1
+        second = student(take(batch["small"], rows)).put_back(rows, len(every))
+    else:
+        nobody = every.new_empty(0, dtype=torch.long)
+        second = first.rows(nobody).put_back(nobody, len(every))
 
-    ask = _Asker(batch, teacher, hint, temperatures.teacher, in_fit)
+    ask = _Asker(batch, teacher, second, teacher_temperature, in_fit)
     if second_gate == "teacher":
         called = onwards
-        prediction, confidence = ask(every if ask_every_teacher else called)
-        routes = route(judge_confidence, confidence.nan_to_num(0), thresholds, "teacher")
+        third = ask(every if ask_every_teacher else called)
+        routes = route(first.confidence, third.confidence.nan_to_num(0), thresholds, "teacher")
     else:
-        routes = route(judge_confidence, student_confidence.nan_to_num(0), thresholds)
+        routes = route(first.confidence, second.confidence.nan_to_num(0), thresholds)
         called = routes == Route.TEACHER
-        prediction, confidence = ask(every if ask_every_teacher else called)
-    routes[(routes == Route.TEACHER) & (prediction == NO_ANSWER)] = Route.STUDENT
-    alone = ask(every, with_hint=False) if ask_every_teacher and teacher.uses_hint else (prediction, confidence)
-
-    by_route = routes.unsqueeze(0)
-    predictions = torch.stack([judge_prediction, student_prediction, prediction])
-    confidences = torch.stack([judge_confidence, student_confidence, confidence])
+        third = ask(every if ask_every_teacher else called)
+    routes[(routes == Route.TEACHER) & third.confidence.isnan()] = Route.STUDENT
+    alone = ask(every, with_hint=False) if ask_every_teacher and teacher.uses_hint else third
     return Outcome(
-        predictions.gather(0, by_route).squeeze(0),
-        confidences.gather(0, by_route).squeeze(0),
+        _by_route(routes, [first.prediction, second.prediction, third.prediction]),
+        _by_route(routes, [first.confidence, second.confidence, third.confidence]),
         routes,
         called,
-        judge_prediction,
-        judge_confidence,
-        student_prediction,
-        student_confidence,
-        prediction,
-        confidence,
-        *alone,
-        logits,
-        student_logits,
+        first.prediction,
+        first.confidence,
+        second.prediction,
+        second.confidence,
+        third.prediction,
+        third.confidence,
+        alone.prediction,
+        alone.confidence,
+        first.logits,
+        second.logits,
     )
 
 
 class _Asker:
     """Asks the large model about some rows of a batch and puts its answers back in their places."""
 
-    def __init__(self, batch: dict, teacher: LargeModel, hint: Tensor, temperature: float, in_fit: bool):
-        self.batch, self.teacher, self.hint = batch, teacher, hint
+    def __init__(self, batch: dict, teacher: LargeModel, student: Said, temperature: float, in_fit: bool):
+        self.batch, self.teacher, self.student = batch, teacher, student
         self.options = {"temperature": temperature, "in_fit": in_fit}
 
-    def __call__(self, rows: Tensor, with_hint: bool = True) -> tuple[Tensor, Tensor]:
-        prediction = torch.full_like(rows, -1, dtype=torch.long)
-        confidence = torch.full(rows.shape, float("nan"), device=rows.device)
-        if rows.any():
-            places = rows.nonzero().squeeze(1)
-            hint = self.hint[places] if with_hint and self.teacher.uses_hint else None
-            samples = self.batch["index"][places] if "index" in self.batch else None
-            answer = self.teacher.answer(take(self.batch["large"], places), hint, samples, **self.options)
-            prediction[places] = answer.prediction.to(prediction)
-            confidence[places] = answer.confidence.to(confidence)
-        return prediction, confidence
+    def __call__(self, asked: Tensor, with_hint: bool = True) -> Said:
+        rows = asked.nonzero().squeeze(1)
+        if not len(rows):
+            return Said(self.student.prediction, self.student.confidence).rows(rows).put_back(rows, len(asked))
+        hint = self.student.rows(rows).hint if with_hint and self.teacher.uses_hint else None
+        samples = self.batch["index"][rows] if "index" in self.batch else None
+        answer = self.teacher.answer(take(self.batch["large"], rows), hint, samples, **self.options)
+        return Said(answer.prediction, answer.confidence.float()).put_back(rows, len(asked))
+
+
+def _put_back(values: Tensor | list, rows: Tensor, count: int) -> Tensor | list:
+    if isinstance(values, Tensor):
+        values = values.to(rows.device)
+        empty = float("nan") if values.is_floating_point() else -1
+        return torch.full((count, *values.shape[1:]), empty, dtype=values.dtype, device=rows.device).index_copy_(0, rows, values)
+    result: list = [None] * count
+    for row, value in zip(rows.tolist(), values, strict=True):
+        result[row] = value
+    return result
+
+
+def _by_route(routes: Tensor, values: list[Any]) -> Tensor | list:
+    """Of each sample, the value of whoever answered it."""
+    if isinstance(values[0], Tensor):
+        return torch.stack(values).gather(0, routes.unsqueeze(0)).squeeze(0)
+    return [values[who][row] for row, who in enumerate(routes.tolist())]

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from kcm_lightning.collaboration import RowsByPlace, collaborate
-from kcm_lightning.gating import Route, Temperatures, Thresholds
+from kcm_lightning.collaboration import RowsByPlace, collaborate, says_class
+from kcm_lightning.gating import Route, Thresholds
 from kcm_lightning.large import LargeModel
 
 
@@ -24,7 +24,7 @@ class Silent(LargeModel):
 def test_the_student_answers_what_the_large_model_has_no_answer_to():
     small = nn.Identity()
     batch = {"small": torch.tensor([[1.0, 0.0]] * 3), "large": ["silent", "x", "silent"], "index": torch.arange(3)}
-    outcome = collaborate(batch, small, small, Silent(), Thresholds(0.99, 0.99), Temperatures())
+    outcome = collaborate(batch, says_class(small), says_class(small), Silent(), Thresholds(0.99, 0.99))
     assert outcome.called.all() and outcome.route.tolist() == [Route.STUDENT, Route.TEACHER, Route.STUDENT]
     assert outcome.prediction.tolist() == [0, 1, 0] and outcome.teacher_prediction.tolist() == [-2, 1, -2]
     assert not outcome.confidence.isnan().any()

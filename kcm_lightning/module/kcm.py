@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import move_data_to_device, rank_zero_warn
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kcm_lightning.collaboration import Outcome, RowsByPlace, collaborate
+from kcm_lightning.collaboration import Outcome, RowsByPlace, Says, collaborate, says_class
 from kcm_lightning.data.augment import cutmix
 from kcm_lightning.distillation import Direction, gated_distillation
 from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Part, Temperatures, Thresholds, partition, probabilities
+from kcm_lightning.gating import Part, Route, Temperatures, Thresholds, partition, probabilities
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
@@ -100,17 +100,21 @@ class KCMModule(L.LightningModule):
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
-        self.register_buffer("class_counts", data.class_counts, persistent=False)
-        scheme = next(iter(data.regions))
-        regions, names = data.regions[scheme], data.region_names[scheme]
-        self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
         self.lm_rate = LMRate()
+        self._know(data)
         if stage == "fit" and self.judge_ckpt:
             self._load_judge(self.judge_ckpt)
         elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
             self.judge.initialise()
         if stage == "fit":
             self.teacher.check_before_fit()
+
+    def _know(self, data: L.LightningDataModule) -> None:
+        """Takes from the data what losses and metrics need."""
+        self.register_buffer("class_counts", data.class_counts, persistent=False)
+        scheme = next(iter(data.regions))
+        regions, names = data.regions[scheme], data.region_names[scheme]
+        self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
 
     def _check_sizes(self, data: L.LightningDataModule) -> None:
         """The judge's sizes against the data's, where both have them."""
@@ -233,33 +237,38 @@ class KCMModule(L.LightningModule):
     def _collaborate(self, batch: dict, ask_every_student: bool, ask_every_teacher: bool, in_fit: bool = False) -> Outcome:
         return collaborate(
             batch,
-            self.judge,
-            self.student,
+            *self._speakers(),
             self.teacher,
             self.thresholds,
-            self.temperatures,
+            self.temperatures.teacher,
             self.second_gate,
             ask_every_student,
             ask_every_teacher,
             in_fit,
         )
 
+    def _speakers(self) -> tuple[Says, Says]:
+        return says_class(self.judge, self.temperatures.judge), says_class(self.student, self.temperatures.student)
+
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone
         if fitting and (not self.student_started or self.teacher.paid):
-            model, who = (self.student, "student") if self.student_started else (self.judge, "judge")
-            self.accuracy[who].update(model(batch["small"]).argmax(-1), batch["target"])
+            who = "student" if self.student_started else "judge"
+            self._score(who, self._speakers()[who == "student"](batch["small"]).prediction, batch)
             return None
         outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting, in_fit=fitting)
-        self._count(outcome, batch["target"])
+        self._count(outcome, batch)
         return outcome
 
-    def _count(self, outcome: Outcome, target: Tensor) -> None:
-        self.accuracy["judge"].update(outcome.judge_prediction, target)
-        self.accuracy["kcm"].update(outcome.prediction, target)
-        if (outcome.student_prediction >= 0).all():  # else it was only asked about the hard ones
-            self.accuracy["student"].update(outcome.student_prediction, target)
-        self.lm_rate.update(outcome.called, outcome.route == 2)
+    def _count(self, outcome: Outcome, batch: dict) -> None:
+        self._score("judge", outcome.judge_prediction, batch)
+        self._score("kcm", outcome.prediction, batch)
+        if not outcome.student_confidence.isnan().any():  # else it was only asked about the hard ones
+            self._score("student", outcome.student_prediction, batch)
+        self.lm_rate.update(outcome.called, outcome.route == Route.TEACHER)
+
+    def _score(self, who: str, prediction: Tensor, batch: dict) -> None:
+        self.accuracy[who].update(prediction, batch["target"])
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":
@@ -281,7 +290,7 @@ class KCMModule(L.LightningModule):
 
     def test_step(self, batch: dict, batch_idx: int) -> Outcome:
         outcome = self.outcome(batch, compare=self.compare)
-        self._count(outcome, batch["target"])
+        self._count(outcome, batch)
         return outcome
 
     def on_test_epoch_end(self) -> None:
