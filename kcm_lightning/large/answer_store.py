@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.large.budget import Budget, BudgetSpent, Cost
+from kcm_lightning.large.database import open_database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT, attempts INTEGER) WITHOUT ROWID;
@@ -55,9 +56,7 @@ class AnswerStore:
         self.path, self._lock = Path(path), threading.Lock()
         self._owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection = open_database(self.path, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA synchronous=FULL")  # what was paid for survives a power cut too
             self._connection.executescript(_SCHEMA)
             self.cut_off = self._settle_what_was_cut_off()

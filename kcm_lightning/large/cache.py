@@ -13,6 +13,7 @@ from torch import Tensor
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import take
 from kcm_lightning.large.base import LargeModel
+from kcm_lightning.large.database import open_database
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS distributions (
     model TEXT, sample INTEGER, prompt BLOB, positions INTEGER, value BLOB,
@@ -35,9 +36,7 @@ class Cached(LargeModel):
         self.model, self.dataset = model, dataset
         self.path = Path(folder) / "answers.sqlite"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=60)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection = open_database(self.path)
             self._connection.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to") from error
