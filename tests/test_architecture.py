@@ -21,6 +21,7 @@ FLOORS = [
         "optimisers",
         "run_folder",
         "hugging_face",
+        "json_lines",
         "tables",
         "paper",
         "pictures",

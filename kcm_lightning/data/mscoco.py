@@ -1,7 +1,6 @@
 """Captioned pictures: COCO, Flickr30k, Flickr8k."""
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from kcm_lightning.data.reviews import number_of
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
+from kcm_lightning.json_lines import read_json_lines
 from kcm_lightning.words import PADDING
 
 ZIPS = (  # Karpathy's split of COCO is of the pictures of 2014
@@ -69,7 +69,7 @@ class MSCOCO(KCMDataModule):
         bad_pictures: "stop" at missing and damaged pictures, or "skip" them.
         image_size: height and width that the small models see.
         tokenizer: hub name or folder of the large model, whose tokens the captions are written in; null for words.
-        min_count: how often a word or token must occur in the training captions.
+        vocab_size: numbers that stand for the most frequent words or tokens of the training captions, four of them special.
         longest: tokens of a caption, its end counted.
         batch_size, eval_batch_size: pictures a step.
         distill_split: "train"; "pool", the first half of val, captions unused, which validation then goes without; or "both".
@@ -77,6 +77,7 @@ class MSCOCO(KCMDataModule):
         prepared: folder for the decoded pictures; made on the first run.
     """
 
+    class_names: list[str] = []  # captions have none
     mean, std = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)
 
     def __init__(
@@ -90,7 +91,7 @@ class MSCOCO(KCMDataModule):
         bad_pictures: Literal["stop", "skip"] = "stop",
         image_size: int = 96,
         tokenizer: str | None = None,
-        min_count: int = 2,
+        vocab_size: int = 8000,
         longest: int = 20,
         batch_size: int = 64,
         eval_batch_size: int = 128,
@@ -99,21 +100,17 @@ class MSCOCO(KCMDataModule):
         prepared: str = "runs/prepared",
     ):
         super().__init__(batch_size, eval_batch_size, distill_split)
-        if image_size < 16 or longest < 2 or min_count < 1:
-            raise InputError("--data: image_size must be at least 16, longest at least 2, min_count at least 1")
+        if image_size < 16 or longest < 2 or vocab_size < 5:
+            raise InputError("--data: image_size must be at least 16, longest at least 2, vocab_size at least 5")
         self.root, self.captions, self.annotations, self.images_in = Path(root), captions, annotations, images
         self.answered, self.download, self.bad_pictures = answered, download, bad_pictures
-        self.image_size, self.tokenizer, self.min_count, self.longest = image_size, tokenizer, min_count, longest
+        self.image_size, self.tokenizer, self.vocab_size, self.longest = image_size, tokenizer, vocab_size, longest
         self.predict_folder, self.prepared = predict_folder, Path(prepared)
         self.batches: CaptionBatches | None = None
 
     @property
     def name(self) -> str:
         return "coco" if self.annotations else Path(self.captions).stem.removeprefix("dataset_")
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
 
     def prepare_data(self) -> None:
         """Fetches the data if asked to, and decodes every picture once."""
@@ -169,7 +166,13 @@ class MSCOCO(KCMDataModule):
             self.positions |= {"pool": val[: len(val) // 2], "val": val[len(val) // 2 :]}
         words = (caption for number in rows["train"] for caption in pictures[number].captions)
         tokenizer = self._load_tokenizer() if self.tokenizer else None
-        self.vocabulary = Vocabulary.of(words, tokenizer, self.min_count)
+        self.vocabulary = Vocabulary.of(words, tokenizer, self.vocab_size)
+        has = len(self.vocabulary)
+        if has < self.vocab_size:
+            raise InputError(
+                f"the training captions make a vocabulary of {has}: set --data.vocab_size={has} or less, and "
+                "--model.judge.vocab_size to the same"
+            )
         self.batches = CaptionBatches(pictures, store, self._encoded(pictures))
         self._references = dict(zip(self.batches.places.tolist(), (picture.captions for picture in pictures), strict=True))
         if any(self.left_out.values()):
@@ -183,10 +186,8 @@ class MSCOCO(KCMDataModule):
     def _answered(self) -> set[str] | None:
         if self.answered is None:
             return None
-        path = Path(self.answered)
-        if not path.is_file():
-            raise InputError(f"--data.answered: there is no file {self.answered!r}")
-        return {json.loads(line)["filename"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+        rows = read_json_lines(Path(self.answered), "--data.answered")
+        return {str(row.get("filename")) for _, row in rows}
 
     def _encoded(self, pictures: list[Picture]) -> Tensor:
         most = max(len(picture.captions) for picture in pictures)

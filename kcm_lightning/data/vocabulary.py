@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kcm_lightning.words import END, UNKNOWN, words_of
+from kcm_lightning.words import END, PADDING, UNKNOWN, words_of
 
 _SPECIAL = 4
 
@@ -32,16 +32,17 @@ class Vocabulary:
         return len(self.units) + _SPECIAL
 
     @classmethod
-    def of(cls, captions: Iterable[str], tokenizer: Any = None, min_count: int = 1) -> "Vocabulary":
+    def of(cls, captions: Iterable[str], tokenizer: Any = None, size: int | None = None) -> "Vocabulary":
         """The vocabulary of some captions.
 
         Args:
             captions: of the training split.
             tokenizer: a Hugging Face tokenizer; None for words.
-            min_count: how often a unit must occur.
+            size: numbers in all; the most frequent units get one. None for all of them.
         """
         counts = Counter(unit for caption in captions for unit in _units(caption, tokenizer))
-        return cls(sorted(unit for unit, count in counts.items() if count >= min_count), tokenizer)
+        kept = sorted(counts, key=lambda unit: (-counts[unit], unit))[: None if size is None else size - _SPECIAL]
+        return cls(sorted(kept), tokenizer)
 
     def encode(self, caption: str, longest: int) -> list[int]:
         """Numbers of a caption with its end, cut to `longest` of them."""
@@ -58,21 +59,33 @@ class Vocabulary:
                 units.append(self.units[number - _SPECIAL])
         return " ".join(units) if self.tokenizer is None else self.tokenizer.decode(units, skip_special_tokens=True).strip()
 
-    def gather(self, distribution: Tensor, end: int) -> Tensor:
+    def gather(self, tokens: Tensor, probabilities: Tensor, end: int) -> Tensor:
         """A large model's distribution over its tokens, on this vocabulary and renormalised.
 
         Args:
-            distribution: over the large model's tokens, shape `(..., tokens)`.
+            tokens: the large model's tokens that are probable (or all of them), shape `(..., K)`.
+            probabilities: of these, shape `(..., K)`.
             end: the large model's token that ends a text.
 
         Returns:
             Shape `(..., len(self))`; padding, begin and unknown have probability 0.
         """
-        result = distribution.new_zeros(*distribution.shape[:-1], len(self))
-        result[..., END] = distribution[..., end]
-        result[..., _SPECIAL:] = distribution[..., torch.tensor(self.units, device=distribution.device)]
+        numbers = self.numbers(tokens, end)
+        known = probabilities * (numbers > UNKNOWN).logical_or(numbers == END)
+        result = probabilities.new_zeros(*probabilities.shape[:-1], len(self)).scatter_add_(-1, numbers, known)
         return result / result.sum(-1, keepdim=True).clamp_min(torch.finfo(result.dtype).tiny)
 
+    def numbers(self, tokens: Tensor, end: int) -> Tensor:
+        """Numbers of the large model's tokens, the same shape; negative tokens are padding.
+
+        Args:
+            tokens: of any shape.
+            end: the large model's token that ends a text.
+        """
+        table = torch.full((max([end, int(tokens.max()), *self.units]) + 2,), UNKNOWN, device=tokens.device)
+        table[torch.tensor(self.units, device=tokens.device)] = torch.arange(_SPECIAL, len(self), device=tokens.device)
+        table[end], table[-1] = END, PADDING
+        return table[tokens.clamp_min(-1)]
 
 def _units(caption: str, tokenizer: Any) -> list[Any]:
     if tokenizer is None:

@@ -1,7 +1,6 @@
 """Recorded answers as the large model: everything can be run again, offline and for nothing."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
+from kcm_lightning.json_lines import read_json_lines
 from kcm_lightning.large.base import LargeModel, spread
 
 
@@ -34,28 +34,20 @@ class Recorded(LargeModel):
         self.device, self.classes = device, len(class_names)
         if self.answers is not None:
             return
-        if not self.path.is_file():
-            raise InputError(f"--model.teacher.path: there is no file {str(self.path)!r}")
         words, answers = [name.lower() for name in class_names], {}
-        with self.path.open(encoding="utf-8-sig", errors="strict") as file:
-            try:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        key, answer = self._parse(line, words, number)
-                        if answers.get(key, answer) != answer:
-                            raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another answer already")
-                        answers[key] = answer
-            except UnicodeDecodeError as error:
-                raise InputError(f"{self.path} is no UTF-8: {error}") from error
+        for number, row in read_json_lines(self.path, "--model.teacher.path"):
+            key, answer = self._parse(row, words, number)
+            if answers.get(key, answer) != answer:
+                raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another answer already")
+            answers[key] = answer
         self.answers = answers
 
-    def _parse(self, line: str, words: list[str], number: int) -> tuple[int | str, tuple[int, float]]:
+    def _parse(self, row: dict, words: list[str], number: int) -> tuple[int | str, tuple[int, float]]:
         try:
-            row = json.loads(line)
             key = row["text"] if row.get("index") is None else int(row["index"])
             answer, confidence = str(row["answer"]).strip(), row.get("confidence")
             confidence = self.recorded_confidence if confidence is None else float(confidence)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.path}, line {number}: not `answer` with `index` or `text` ({error!r})") from error
         if answer.lower() not in words or not 0 <= confidence <= 1 or not isinstance(key, int | str):
             raise InputError(f"{self.path}, line {number}: {answer!r} with confidence {confidence} is no answer to these data")

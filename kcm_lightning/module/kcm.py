@@ -1,14 +1,11 @@
 """KCMModule: the judge on labels, then the student behind the gate; Algorithm 2 at inference."""
 
 import copy
-import os
-import shutil
-from pathlib import Path
 from typing import Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import move_data_to_device, rank_zero_warn
+from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,6 +17,7 @@ from kcm_lightning.gating import Part, Route, Temperatures, Thresholds, partitio
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
+from kcm_lightning.module.preparation import check_sizes, has_compiler, load_judge
 from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
 from kcm_lightning.seed import global_seed
 
@@ -75,7 +73,7 @@ class KCMModule(L.LightningModule):
         self.compare = not teacher.paid if compare is None else compare
         self.register_buffer("student_started", torch.tensor(False))
         self._judge_answers: RowsByPlace | None = None  # on the clean view
-        if compile and _has_compiler():
+        if compile and has_compiler():
             self.judge.compile()
             self.student.compile()
 
@@ -96,14 +94,14 @@ class KCMModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
-        self._check_sizes(data)
+        check_sizes(self.judge, data)
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
         self.lm_rate = LMRate()
         self._know(data)
         if stage == "fit" and self.judge_ckpt:
-            self._load_judge(self.judge_ckpt)
+            load_judge(self.judge, self.judge_ckpt)
         elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
             self.judge.initialise()
         if stage == "fit":
@@ -115,24 +113,6 @@ class KCMModule(L.LightningModule):
         scheme = next(iter(data.regions))
         regions, names = data.regions[scheme], data.region_names[scheme]
         self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
-
-    def _check_sizes(self, data: L.LightningDataModule) -> None:
-        """The judge's sizes against the data's, where both have them."""
-        sizes = {"num_classes": ("classes", len(data.class_names)), "vocab_size": ("tokens", getattr(data, "vocab_size", None))}
-        for option, (what, has) in sizes.items():
-            knows = getattr(self.judge, option, has)
-            if has is not None and knows != has:
-                raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
-
-    def _load_judge(self, path: str) -> None:
-        if not Path(path).is_file():
-            raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
-        try:
-            self.judge.load_state_dict(state)
-        except RuntimeError as error:
-            raise InputError(f"--model.judge_ckpt: the judge in {path!r} has another shape than this one") from error
 
     def configure_optimizers(self):
         return two_phase_adamw(self.judge, self.student, self.judge_phase, self.student_phase)
@@ -298,10 +278,3 @@ class KCMModule(L.LightningModule):
 
     def predict_step(self, batch: dict, batch_idx: int) -> Outcome:
         return self.outcome(batch, compare=False)
-
-
-def _has_compiler() -> bool:
-    found = torch.cuda.is_available() or any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
-    if not found:
-        rank_zero_warn("no C++ compiler was found: the small models run uncompiled, which is several times slower")
-    return found

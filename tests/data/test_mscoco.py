@@ -22,7 +22,7 @@ def make(tmp_path):
 
     def make(setup=True, **options) -> MSCOCO:
         settings = {"root": str(tmp_path / "tiny"), "captions": "dataset_tiny.json", "images": "images", "image_size": 16}
-        data = MSCOCO(**{**settings, "prepared": str(tmp_path / "prepared"), "min_count": 1, **options})
+        data = MSCOCO(**{**settings, "prepared": str(tmp_path / "prepared"), "vocab_size": 18, **options})
         if setup:
             data.setup()
         return data
@@ -126,7 +126,7 @@ def test_odd_pictures_are_read_and_bad_ones_named(odd_pictures, tmp_path):
 
 
 def test_vocabulary_of_words():
-    words = Vocabulary.of(["A red dog's ball.", "a red cat"], min_count=2)
+    words = Vocabulary.of(["A red dog's ball.", "a red cat"], size=6)
     assert words.units == ["a", "red"] and len(words) == 6
     assert words.encode("A blue, red", 5) == [4, UNKNOWN, 5, END] and words.encode("a a a a a", 3) == [4, 4, END]
     assert words.decode([BEGIN, 4, 5, END, 4]) == "a red" and words.decode([PADDING, UNKNOWN]) == ""
@@ -139,7 +139,10 @@ def test_vocabulary_of_the_large_models_tokens(word_tokenizer):
     vocabulary = Vocabulary.of(["the box", "great box"], tokenizer)
     assert vocabulary.decode(vocabulary.encode("great box", 9)) == "great box"
     distribution = torch.rand(2, 3, len(tokenizer)).softmax(-1)
-    gathered = vocabulary.gather(distribution, end=3)
+    likely = distribution.topk(len(tokenizer))
+    gathered = vocabulary.gather(likely.indices, likely.values, end=3)
+    numbers = vocabulary.numbers(torch.tensor([[tokenizer.convert_tokens_to_ids("box"), 3, 0, -1]]), end=3)
+    assert numbers.tolist() == [[vocabulary.encode("box", 2)[0], END, UNKNOWN, PADDING]]
     own = [tokenizer.convert_tokens_to_ids(word) for word in ("box", "great", "the")]
     numbers = [vocabulary.encode(word, 2)[0] for word in ("box", "great", "the")]
     total = distribution[..., [*own, 3]].sum(-1)
@@ -160,6 +163,7 @@ def test_bad_input(make, tmp_path):
         "not in Karpathy's format": {"captions": str(tmp_path / "short.json")},
         "answered: there is no file": {"answered": "none.jsonl"},
         "image_size must be at least 16": {"image_size": 4},
+        "make a vocabulary of 18: set --data.vocab_size=18": {"vocab_size": 19},
     }
     for said, options in cases.items():
         with pytest.raises(InputError, match=said):

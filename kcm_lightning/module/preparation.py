@@ -1,0 +1,49 @@
+"""What is looked at before anything is trained: sizes, the judge of another run, a compiler."""
+
+import os
+import shutil
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
+
+from kcm_lightning.errors import InputError
+
+
+def check_sizes(judge: nn.Module, data: L.LightningDataModule) -> None:
+    """The judge's sizes against the data's, where both have them.
+
+    Raises:
+        InputError: they differ.
+    """
+    sizes = {"num_classes": ("classes", len(data.class_names)), "vocab_size": ("tokens", getattr(data, "vocab_size", None))}
+    for option, (what, has) in sizes.items():
+        knows = getattr(judge, option, has)
+        if has is not None and knows != has:
+            raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
+
+
+def load_judge(judge: nn.Module, path: str) -> None:
+    """Takes a judge's weights from a checkpoint of a run.
+
+    Raises:
+        InputError: there is no file, or its judge has another shape.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
+    try:
+        judge.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"--model.judge_ckpt: the judge in {path!r} has another shape than this one") from error
+
+
+def has_compiler() -> bool:
+    """Whether torch can compile for some device here; says what it means where not."""
+    found = torch.cuda.is_available() or any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+    if not found:
+        rank_zero_warn("no C++ compiler was found: the small models run uncompiled, which is several times slower")
+    return found
