@@ -93,6 +93,29 @@ def tempered(distribution: Tensor, temperature: float) -> Tensor:
     return (distribution.clamp_min(torch.finfo(distribution.dtype).tiny).log() / temperature).softmax(-1)
 
 
+CaptionConfidence = Literal["geometric_mean", "mean", "minimum"]
+
+
+def caption_confidence(log_probabilities: Tensor, counted: Tensor, kind: CaptionConfidence = "geometric_mean") -> Tensor:
+    """Confidence in captions, out of the probabilities of their tokens.
+
+    Args:
+        log_probabilities: of each token, shape `(B, L)`; may be infinite where it does not count.
+        counted: which tokens are the caption's, its end included, shape `(B, L)`.
+        kind: mean of the probabilities, geometric or plain, or the least of them.
+
+    Returns:
+        Fractions in [0, 1], float32, shape `(B,)`; 1 for a caption without tokens.
+    """
+    said = log_probabilities.float().masked_fill(~counted, 0.0)
+    many = counted.sum(1).clamp_min(1)
+    if kind == "geometric_mean":
+        return (said.sum(1) / many).exp()
+    if kind == "mean":
+        return torch.where(counted.any(1), (said.exp() * counted).sum(1) / many, 1.0)
+    return said.amin(1).exp()
+
+
 def keeps(confidence: Tensor, threshold: float | None) -> Tensor:
     """Which samples a gate keeps, `confidence >= threshold`.
 

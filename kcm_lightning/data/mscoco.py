@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -77,7 +77,7 @@ class MSCOCO(KCMDataModule):
         prepared: folder for the decoded pictures; made on the first run.
     """
 
-    class_names: list[str] = []  # captions have none
+    class_names: ClassVar[list[str]] = []  # captions have none
     mean, std = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)
 
     def __init__(

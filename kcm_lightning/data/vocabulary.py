@@ -87,6 +87,7 @@ class Vocabulary:
         table[end], table[-1] = END, PADDING
         return table[tokens.clamp_min(-1)]
 
+
 def _units(caption: str, tokenizer: Any) -> list[Any]:
     if tokenizer is None:
         return words_of(caption)

@@ -20,7 +20,7 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS distributions (
     PRIMARY KEY (model, sample, prompt)) WITHOUT ROWID"""
 
 
-class Cached(LargeModel):
+class OnDisk(LargeModel):
     """A large model that answers a question once and from then on reads the answer from disk.
 
     An SQLite file, one row a question; the key is the model's identity, the data set, the sample and what the hint
@@ -32,12 +32,15 @@ class Cached(LargeModel):
         dataset: name of the data set that sample numbers refer to.
     """
 
+    file: str
+    schema: str
+
     def __init__(self, model: LargeModel, folder: str, dataset: str):
         self.model, self.dataset = model, dataset
-        self.path = Path(folder) / "answers.sqlite"
+        self.path = Path(folder) / self.file
         try:
             self._connection = open_database(self.path)
-            self._connection.execute(_SCHEMA)
+            self._connection.execute(self.schema)
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to") from error
 
@@ -60,7 +63,7 @@ class Cached(LargeModel):
     def cached(self, folder: str, dataset: str) -> LargeModel:
         return self
 
-    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
+    def prompt_keys(self, hint: Any, size: int) -> list[bytes]:
         return self.model.prompt_keys(hint, size)
 
     def check_before_fit(self) -> None:
@@ -68,6 +71,12 @@ class Cached(LargeModel):
 
     def usage(self) -> dict:
         return self.model.usage()
+
+
+class Cached(OnDisk):
+    """A large classifier whose distributions are kept on disk."""
+
+    file, schema = "answers.sqlite", _SCHEMA
 
     def distribution(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
         return self._ask(self.model.distribution, inputs, hint, samples)
@@ -79,7 +88,7 @@ class Cached(LargeModel):
         if samples is None:
             return ask(inputs, hint)
         numbers = samples.tolist()
-        prompts = [_digest(prompt) for prompt in self.model.prompt_keys(hint, len(numbers))]
+        prompts = [digest(prompt) for prompt in self.model.prompt_keys(hint, len(numbers))]
         stored = self._read(numbers)
         found = [stored.get(key) for key in zip(numbers, prompts, strict=True)]
         missing = [row for row, value in enumerate(found) if value is None]
@@ -116,5 +125,5 @@ class Cached(LargeModel):
             self._connection.executemany("INSERT OR REPLACE INTO distributions VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def _digest(prompt: bytes) -> bytes:
+def digest(prompt: bytes) -> bytes:
     return hashlib.blake2b(prompt, digest_size=16).digest() if prompt else b""

@@ -9,13 +9,17 @@ from PIL import Image
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
+from kcm_lightning.gating import caption_confidence
 from kcm_lightning.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained
-from kcm_lightning.large.base import Answer, LargeModel
+from kcm_lightning.large.base import Answer
+from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner, Steps, join
 from kcm_lightning.pictures import open_picture
 from kcm_lightning.prompts import check_template
 
+_CHOICES = 20  # tokens of each place that a student is taught
 
-class ImageToText(LargeModel):
+
+class ImageToText(LargeCaptioner):
     """A model that `AutoModelForImageTextToText` loads.
 
     Its confidence in a caption is the geometric mean of the probabilities of the caption's tokens, its end counted.
@@ -27,6 +31,7 @@ class ImageToText(LargeModel):
             `{probability}`, its confidence; null leaves it out.
         beams: of beam search; 1 is greedy.
         max_new_tokens: of a caption.
+        batch_size: pictures at once, whatever the batch; beam search keeps the scores of all tokens for each.
         precision: "float32", "float16", "bfloat16", "int8" (needs bitsandbytes and a GPU), or "auto" (half on a GPU,
             float32 elsewhere).
     """
@@ -38,14 +43,17 @@ class ImageToText(LargeModel):
         hint: str | None = None,
         beams: int = 5,
         max_new_tokens: int = 30,
+        batch_size: int = 16,
         precision: str = "auto",
     ):
         if hint is not None:
             check_template(hint, (), "--model.teacher.hint")
+        if batch_size < 1:
+            raise InputError(f"--model.teacher.batch_size={batch_size} must be at least 1")
         if precision not in (*PRECISIONS, "int8", "auto"):
             raise InputError(f"--model.teacher.precision={precision!r} is none of {', '.join(PRECISIONS)}, int8, auto")
         self.name, self.prompt, self.hint, self.precision = name, prompt, hint, precision
-        self.beams, self.max_new_tokens = beams, max_new_tokens
+        self.beams, self.max_new_tokens, self.batch_size = beams, max_new_tokens, batch_size
         self.uses_hint = hint is not None
         self.model = None
 
@@ -57,7 +65,8 @@ class ImageToText(LargeModel):
 
         option = "--model.teacher.name"
         self.processor = from_pretrained(AutoProcessor, self.name, option)
-        self.processor.tokenizer.padding_side = "left"  # what is generated follows the prompt
+        self.tokenizer = self.processor.tokenizer
+        self.tokenizer.padding_side = "left"  # what is generated follows the prompt
         if self.precision == "int8":
             self.model = from_pretrained(AutoModelForImageTextToText, self.name, option, **_in_8_bits()).eval()
         else:
@@ -68,23 +77,34 @@ class ImageToText(LargeModel):
         asked = f"{self.prompt!r} {self.hint!r} {self.beams} {self.max_new_tokens}"
         return f"ImageToText {fingerprint(self.name)} {self.precision} {self.model.dtype} {asked}"
 
-    def distribution(self, inputs: Any, hint: Any = None, samples: Tensor | None = None) -> Tensor:
-        raise NotImplementedError("a captioner has answers, not a distribution over classes")
+    def answer(
+        self,
+        inputs: Sequence[str],
+        hint: Answer | None = None,
+        samples: Tensor | None = None,
+        temperature: float = 1.0,
+        in_fit: bool = False,
+    ) -> CaptionAnswer:
+        """Captions of pictures, by their paths."""
+        return self._caption(inputs, hint, with_steps=False)
+
+    def teach_captions(self, inputs: Sequence[str], hint: Answer | None = None, samples: Tensor | None = None) -> CaptionAnswer:
+        return self._caption(inputs, hint, with_steps=True)
+
+    def prompt_keys(self, hint: Answer | None, size: int) -> list[bytes]:
+        return [prompt.encode() for prompt in self._prompts(hint, size) or [""] * size]
+
+    def _caption(self, inputs: Sequence[str], hint: Answer | None, with_steps: bool) -> CaptionAnswer:
+        texts = self._prompts(hint, len(inputs))
+        parts = []
+        for start in range(0, len(inputs), self.batch_size):
+            own = slice(start, start + self.batch_size)
+            parts.append(self._generate(inputs[own], None if texts is None else texts[own], with_steps))
+        return join(parts)
 
     @torch.no_grad()
-    def answer(
-        self, inputs: Sequence[str], hint: Answer | None = None, samples: Tensor | None = None, temperature: float = 1.0
-    ) -> Answer:
-        """Captions of pictures.
-
-        Args:
-            inputs: paths of B pictures.
-            hint: the small model's captions and confidences.
-            samples: not used.
-            temperature: divisor of each token's log-probability before the confidence is taken.
-        """
-        pictures: list[Image.Image] = [open_picture(Path(path)) for path in inputs]
-        texts = self._prompts(hint, len(pictures))
+    def _generate(self, paths: Sequence[str], texts: list[str] | None, with_steps: bool) -> CaptionAnswer:
+        pictures: list[Image.Image] = [open_picture(Path(path)) for path in paths]
         asked = {} if texts is None else {"text": texts, "padding": True}
         batch = self.processor(images=pictures, return_tensors="pt", **asked).to(self.model.device)
         batch = {name: value.to(self.model.dtype) if value.is_floating_point() else value for name, value in batch.items()}
@@ -95,22 +115,40 @@ class ImageToText(LargeModel):
                 do_sample=False,
                 max_new_tokens=self.max_new_tokens,
                 output_scores=True,
+                output_logits=with_steps,
                 return_dict_in_generate=True,
             )
-        said = self.model.compute_transition_scores(
-            made.sequences, made.scores, getattr(made, "beam_indices", None), normalize_logits=self.beams == 1
-        ).float()
+        beams = getattr(made, "beam_indices", None)
+        said = self.model.compute_transition_scores(made.sequences, made.scores, beams, normalize_logits=self.beams == 1).float()
         tokens = made.sequences[:, -said.shape[1] :]
         counted = self._counted(tokens) & torch.isfinite(said)
-        mean = (said * counted).nan_to_num(0.0, neginf=0.0).sum(1) / counted.sum(1).clamp_min(1)
         captions = [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
-        return Answer(captions, (mean / temperature).exp())
+        steps = self._steps(made.logits, beams, tokens, counted) if with_steps else None
+        return CaptionAnswer(captions, caption_confidence(said, counted), steps)
+
+    def _steps(self, logits: tuple[Tensor, ...], beams: Tensor | None, tokens: Tensor, counted: Tensor) -> Steps:
+        """The distributions that the tokens of the best captions were chosen from."""
+        every = torch.arange(len(tokens), device=tokens.device)
+        tops = []
+        for place in range(tokens.shape[1]):
+            rows = every if beams is None else beams[:, place].clamp_min(0)
+            tops.append(logits[place][rows].float().softmax(-1).topk(min(_CHOICES, logits[place].shape[-1])))
+        likely, probabilities = torch.stack([top.indices for top in tops], 1), torch.stack([top.values for top in tops], 1)
+        left_out = ~counted.unsqueeze(-1)
+        return Steps(
+            tokens.masked_fill(~counted, -1),
+            likely.masked_fill(left_out, -1),
+            probabilities.masked_fill(left_out, 0.0),
+            int(self._ends()[0]),
+        )
+
+    def _ends(self) -> Tensor:
+        ends = self.model.generation_config.eos_token_id
+        return torch.tensor([ends] if isinstance(ends, int) else ends or [-1])
 
     def _counted(self, tokens: Tensor) -> Tensor:
         """Which tokens are the caption's: all up to and with its first end."""
-        config = self.model.generation_config
-        ends = torch.tensor([config.eos_token_id] if isinstance(config.eos_token_id, int) else config.eos_token_id or [])
-        ended = torch.isin(tokens, ends.to(tokens.device))
+        ended = torch.isin(tokens, self._ends().to(tokens.device))
         return ended.cumsum(1) - ended.long() == 0
 
     def _prompts(self, hint: Answer | None, count: int) -> list[str] | None:

@@ -5,7 +5,8 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,19 @@ Tokenizer = Literal["ptb", "words"]
 def has_java() -> bool:
     """Whether COCO's tokenizer and METEOR can run."""
     return shutil.which("java") is not None
+
+
+def require_java(otherwise: str) -> None:
+    """Refuses to go on without Java.
+
+    Args:
+        otherwise: what can be done without.
+
+    Raises:
+        InputError: there is no Java.
+    """
+    if not has_java():
+        raise InputError(f"COCO's tokenizer and METEOR need Java: install a JRE, or set {otherwise}")
 
 
 def score_captions(
@@ -40,19 +54,58 @@ def score_captions(
     Raises:
         InputError: there are no captions, or Java is needed and missing.
     """
+    if candidates and (tokenizer == "ptb" or meteor):
+        require_java("tokenizer=words and meteor=false")
+    tokenized = tokenize({"": candidates}, references, tokenizer)
+    return score_tokenized(tokenized.systems[""], tokenized.references, meteor)
+
+
+@dataclass
+class TokenizedCaptions:
+    """Captions as the scorers want them: words between spaces, by the number of the image.
+
+    Args:
+        systems: one caption an image, of each system.
+        references: the captions that people gave it.
+    """
+
+    systems: dict[str, dict[int, list[str]]]
+    references: dict[int, list[str]]
+
+
+def tokenize(
+    systems: dict[str, Sequence[str]], references: Sequence[Sequence[str]], tokenizer: Tokenizer = "ptb"
+) -> TokenizedCaptions:
+    """Tokenizes the captions of several systems of the same images at once; Java takes a second to start.
+
+    Args:
+        systems: one caption an image, of each system.
+        references: the captions that people gave it.
+        tokenizer: as of `score_captions`.
+
+    Raises:
+        InputError: there are no captions, or not one of each system for each image.
+    """
+    for candidates in systems.values():
+        if not candidates or len(candidates) != len(references):
+            raise InputError(f"{len(candidates)} captions cannot be scored against {len(references)} lists of references")
+    rows: dict[Any, Sequence[str]] = {(None, image): own for image, own in enumerate(references)}
+    rows |= {(name, image): [caption] for name, said in systems.items() for image, caption in enumerate(said)}
+    found = _by_java(rows) if tokenizer == "ptb" else _by_words(rows)
+
+    def of(name: str | None) -> dict[int, list[str]]:
+        return {image: found[name, image] for image in range(len(references))}
+
+    return TokenizedCaptions({name: of(name) for name in systems}, of(None))
+
+
+def score_tokenized(said: dict[int, list[str]], given: dict[int, list[str]], meteor: bool) -> dict[str, float]:
+    """As `score_captions`, of tokenized captions."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
 
-    if not candidates or len(candidates) != len(references):
-        raise InputError(f"{len(candidates)} captions cannot be scored against {len(references)} lists of references")
-    if (tokenizer == "ptb" or meteor) and not has_java():
-        raise InputError("COCO's tokenizer and METEOR need Java: install a JRE, or score with tokenizer=words and meteor=false")
-    given = dict(enumerate(references))
-    said = {image: [caption] for image, caption in enumerate(candidates)}
-    tokenize = _by_java if tokenizer == "ptb" else _by_words
-    given, said = tokenize(given), tokenize(said)
     scorers = {"BLEU": Bleu(4), "ROUGE-L": Rouge(), "CIDEr": Cider()} | ({"METEOR": Meteor()} if meteor else {})
     scores: dict[str, float] = {}
     for name, scorer in scorers.items():
@@ -65,14 +118,14 @@ def score_captions(
     return scores
 
 
-def _by_java(captions: dict[int, Sequence[str]]) -> dict[int, list[str]]:
+def _by_java(captions: dict[Any, Sequence[str]]) -> dict[Any, list[str]]:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     rows = {image: [{"caption": " ".join(caption.split())} for caption in own] for image, own in captions.items()}
     return PTBTokenizer().tokenize(rows)
 
 
-def _by_words(captions: dict[int, Sequence[str]]) -> dict[int, list[str]]:
+def _by_words(captions: dict[Any, Sequence[str]]) -> dict[Any, list[str]]:
     return {image: [" ".join(words_of(caption)) for caption in own] for image, own in captions.items()}
 
 
@@ -88,8 +141,8 @@ class CaptionScores(Metric):
 
     def __init__(self, tokenizer: Tokenizer = "ptb", meteor: bool = True, **kwargs):
         super().__init__(**kwargs)
-        if (tokenizer == "ptb" or meteor) and not has_java():
-            raise InputError("COCO's tokenizer and METEOR need Java: install a JRE, or set tokenizer=words and meteor=false")
+        if tokenizer == "ptb" or meteor:
+            require_java("tokenizer=words and meteor=false")
         self.tokenizer, self.meteor = tokenizer, meteor
         self.add_state("lines", default=[], dist_reduce_fx="cat")  # texts as bytes: only tensors travel between processes
 

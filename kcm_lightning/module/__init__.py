@@ -1,5 +1,6 @@
 """The LightningModules of the collaboration, one a kind of answer."""
 
+from kcm_lightning.module.captions import KCMCaptions
 from kcm_lightning.module.kcm import KCMModule
 
-__all__ = ["KCMModule"]
+__all__ = ["KCMCaptions", "KCMModule"]

@@ -1,7 +1,8 @@
 """KCMModule: the judge on labels, then the student behind the gate; Algorithm 2 at inference."""
 
 import copy
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -72,7 +73,7 @@ class KCMModule(L.LightningModule):
         self.distill_temperature, self.second_gate, self.cache = distill_temperature, second_gate, cache
         self.compare = not teacher.paid if compare is None else compare
         self.register_buffer("student_started", torch.tensor(False))
-        self._judge_answers: RowsByPlace | None = None  # on the clean view
+        self._recorded: Any = None  # what the student is distilled from, on the clean view
         if compile and has_compiler():
             self.judge.compile()
             self.student.compile()
@@ -109,6 +110,8 @@ class KCMModule(L.LightningModule):
 
     def _know(self, data: L.LightningDataModule) -> None:
         """Takes from the data what losses and metrics need."""
+        if not data.class_names:
+            raise InputError("these data have captions, not classes: set --model kcm_lightning.module.KCMCaptions")
         self.register_buffer("class_counts", data.class_counts, persistent=False)
         scheme = next(iter(data.regions))
         regions, names = data.regions[scheme], data.region_names[scheme]
@@ -136,24 +139,28 @@ class KCMModule(L.LightningModule):
         if self.distilling and not self.student_started:
             self.student.load_state_dict(self.judge.state_dict())
             self.student_started.fill_(True)
-        if self.distilling and self._judge_answers is None:
+        if self.distilling and self._recorded is None:
             self._record_answers()
 
     @torch.no_grad()
     def _record_answers(self) -> None:
         """The frozen judge's answers on the clean view, once a phase; fills the large model's cache on the way."""
-        data = self.trainer.datamodule
-        loader = data.distill_dataloader()
         places, answers = [], []
-        for batch in tqdm(loader, desc="answers to distil from", disable=not self.trainer.is_global_zero, leave=False):
-            batch = data.view(move_data_to_device(batch, self.device), augment=False)
+        for batch in self._batches_to_distil():
             with self.trainer.precision_plugin.forward_context():
                 said = probabilities(self.judge(batch["small"]))
             places.append(batch["index"])
             answers.append(said)
             if self.cache and self.distill_thresholds.teacher is not None:
                 self.teacher.teach(batch["large"], said, batch["index"])
-        self._judge_answers = RowsByPlace(torch.cat(places), torch.cat(answers))
+        self._recorded = RowsByPlace(torch.cat(places), torch.cat(answers))
+
+    def _batches_to_distil(self) -> Iterator[dict]:
+        """Clean views of all samples to distil on."""
+        data = self.trainer.datamodule
+        loader = data.distill_dataloader()
+        for batch in tqdm(loader, desc="answers to distil from", disable=not self.trainer.is_global_zero, leave=False):
+            yield data.view(move_data_to_device(batch, self.device), augment=False)
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
@@ -184,7 +191,7 @@ class KCMModule(L.LightningModule):
         return loss
 
     def _student_loss(self, batch: dict) -> Tensor:
-        judge = self._judge_answers[batch["index"]].unsqueeze(1)  # (B, 1, V)
+        judge = self._recorded[batch["index"]].unsqueeze(1)  # (B, 1, V)
         if self.distill_thresholds.teacher is None:  # equation 4 is off: nothing to ask
             teacher, trusted = judge, torch.zeros_like(judge[:, 0, 0])
         else:
@@ -202,6 +209,10 @@ class KCMModule(L.LightningModule):
         both = own * losses(torch.arange(len(parts), device=parts.device))
         if own < 1:
             both = both + (1 - own) * losses(partner)
+        return self._log_student(both, parts)
+
+    def _log_student(self, both: Tensor, parts: Tensor) -> Tensor:
+        """The sum of equations 4 and 5, shape `(2,)`, logged with the partition's shares."""
         losses_of = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
         self.log_dict(losses_of, batch_size=len(parts))
         shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
@@ -256,17 +267,22 @@ class KCMModule(L.LightningModule):
         self._log_metrics("val")
 
     def _log_metrics(self, split: str) -> None:
-        values = {}
+        values = self._scored(split)
+        if self.lm_rate.update_called:
+            values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
+            self.lm_rate.reset()
+        self.log_dict(values)
+
+    def _scored(self, split: str) -> dict[str, Tensor | float]:
+        """What the metrics have gathered, and by "selection" which checkpoint is best."""
+        values: dict[str, Tensor | float] = {}
         for who, metric in self.accuracy.items():
             if metric.update_called:
                 values |= {f"{split}/{who}_{region}": value for region, value in metric.compute().items()}
                 metric.reset()
-        if self.lm_rate.update_called:
-            values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
-            self.lm_rate.reset()
-        if split == "val":  # picks the best checkpoint; a distilled student always beats a judge alone
+        if split == "val":  # a distilled student always beats a judge alone
             values["selection"] = 1 + values["val/student_overall"] if self.student_started else values["val/judge_overall"]
-        self.log_dict(values)
+        return values
 
     def test_step(self, batch: dict, batch_idx: int) -> Outcome:
         outcome = self.outcome(batch, compare=self.compare)

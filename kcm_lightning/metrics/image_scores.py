@@ -1,0 +1,107 @@
+"""What each image brings to a corpus's scores, so that a mix of systems is scored by adding up."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_TINY, _SMALL = 1e-15, 1e-9  # COCO's scorer adds these to numerators and denominators
+
+
+@dataclass
+class ImageScores:
+    """Parts of the scores of N captions.
+
+    Args:
+        bleu: length of the caption, length of the reference nearest to it in length, n-grams of length 1 to 4, and how many
+            of these are in a reference, shape `(N, 10)`.
+        cider: shape `(N,)`.
+    """
+
+    bleu: Tensor
+    cider: Tensor
+
+    def __len__(self) -> int:
+        return len(self.cider)
+
+    def rows(self, rows: Tensor) -> "ImageScores":
+        """Those of some images."""
+        return ImageScores(self.bleu[rows], self.cider[rows])
+
+    @staticmethod
+    def chosen(systems: list["ImageScores"], who: Tensor) -> "ImageScores":
+        """Those of a mix.
+
+        Args:
+            systems: of the same images.
+            who: whose caption each image gets, shape `(N,)`.
+        """
+        every = torch.arange(len(who))
+        stacked = [torch.stack([getattr(system, name) for system in systems])[who, every] for name in ("bleu", "cider")]
+        return ImageScores(*stacked)
+
+    def scores(self) -> dict[str, float]:
+        """`BLEU-1` to `BLEU-4` and `CIDEr` of all of them."""
+        bleu = bleu_of(self.bleu.sum(0))
+        return {f"BLEU-{n}": value for n, value in enumerate(bleu.tolist(), 1)} | {"CIDEr": self.cider.mean().item()}
+
+
+def image_scores(said: dict[int, list[str]], given: dict[int, list[str]]) -> ImageScores:
+    """Parts of the scores of tokenized captions.
+
+    Args:
+        said: one caption an image.
+        given: the captions that people gave it.
+    """
+    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+    from pycocoevalcap.cider.cider import Cider
+
+    parts = []
+    for image, (caption,) in said.items():
+        cooked = cook_test(caption, cook_refs(given[image]), eff="closest")
+        parts.append([cooked["testlen"], cooked["reflen"], *cooked["guess"], *cooked["correct"]])
+    _, cider = Cider().compute_score(given, said)
+    return ImageScores(torch.tensor(parts, dtype=torch.double), torch.as_tensor(cider, dtype=torch.double))
+
+
+def bleu_of(counts: Tensor) -> Tensor:
+    """BLEU-1 to BLEU-4 (Papineni et al. 2002) out of counts as `ImageScores.bleu` has them, added up.
+
+    Args:
+        counts: shape `(..., 10)`.
+
+    Returns:
+        Shape `(..., 4)`.
+    """
+    said, wanted, total, matched = counts[..., :1], counts[..., 1:2], counts[..., 2:6], counts[..., 6:]
+    precision = ((matched + _TINY) / (total + _SMALL)).cumprod(-1) ** (1 / torch.arange(1, 5).to(counts))
+    ratio = (said + _TINY) / (wanted + _SMALL)
+    return precision * torch.where(ratio < 1, (1 - 1 / ratio).exp(), 1.0)
+
+
+def caption_curve(confidence: Tensor, small: ImageScores, large: ImageScores) -> dict[str, Tensor]:
+    """Scores when the least confident captions are replaced by the large model's, for every LM rate.
+
+    Args:
+        confidence: of the small model, shape `(N,)`.
+        small: of its captions.
+        large: of the large model's.
+
+    Returns:
+        `LM rate`, `BLEU-4` and `CIDEr`, each of shape `(N + 1,)`.
+    """
+    order = confidence.argsort(stable=True)
+
+    def summed(name: str) -> Tensor:
+        own, other = getattr(small, name), getattr(large, name)
+        gains = (other - own)[order].cumsum(0)
+        return own.sum(0) + torch.cat([torch.zeros_like(gains[:1]), gains])
+
+    rates = torch.linspace(0, 1, len(confidence) + 1, dtype=torch.double)
+    return {"LM rate": rates, "BLEU-4": bleu_of(summed("bleu"))[:, 3], "CIDEr": summed("cider") / len(confidence)}
+
+
+def random_scores(lm_rate: float, small: ImageScores, large: ImageScores) -> dict[str, float]:
+    """Scores of a router that calls the large model for a random share of the images; for BLEU, of the expected counts."""
+    mixed = [(1 - lm_rate) * getattr(small, name) + lm_rate * getattr(large, name) for name in ("bleu", "cider")]
+    return ImageScores(*mixed).scores()

@@ -1,0 +1,60 @@
+"""Scores out of single images against COCO's scorer on the corpus, and mixes against scoring the mix itself."""
+
+import pytest
+import torch
+
+from kcm_lightning.metrics.captions import score_captions, tokenize
+from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores
+
+REFERENCES = [
+    ["a brown dog is running over grass", "a dog runs in the grass"],
+    ["two men play with a ball on grass", "men and a ball"],
+    ["a red bus stops at the kerb", "the bus"],
+    ["a man rides a horse on the beach", "a horse and a man by the sea"],
+]
+SMALL = ["a dog runs", "a man with a ball on grass", "a red bus stops at the street", "a dog on the beach"]
+LARGE = ["a brown dog is running", "two men play with a ball", "", "a man rides a horse on the beach"]
+CONFIDENCE = torch.tensor([0.5, 0.9, 0.1, 0.5])
+
+
+@pytest.fixture(scope="module")
+def systems():
+    found = tokenize({"small": SMALL, "large": LARGE}, REFERENCES, "words")
+    return [image_scores(found.systems[name], found.references) for name in ("small", "large")]
+
+
+def corpus(captions) -> dict[str, float]:
+    return score_captions(captions, REFERENCES, "words", meteor=False)
+
+
+def test_images_add_up_to_the_corpus(systems):
+    for captions, scores in zip((SMALL, LARGE), systems, strict=True):
+        wanted, found = corpus(captions), scores.scores()
+        assert set(found) == {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"}
+        assert found == pytest.approx({name: wanted[name] for name in found}, rel=1e-9)
+
+
+def test_a_mix_is_scored_as_its_captions_are(systems):
+    who = torch.tensor([1, 0, 1, 0])
+    wanted = corpus([(SMALL, LARGE)[w][i] for i, w in enumerate(who.tolist())])
+    found = ImageScores.chosen(systems, who).scores()
+    assert found == pytest.approx({name: wanted[name] for name in found}, rel=1e-9)
+
+
+def test_curve_is_the_loop_over_lm_rates(systems):
+    curve = caption_curve(CONFIDENCE, *systems)
+    order = [2, 0, 3, 1]  # least confident first, ties as they stand
+    for calls in range(5):
+        wanted = corpus([LARGE[i] if i in order[:calls] else SMALL[i] for i in range(4)])
+        assert curve["LM rate"][calls] == calls / 4
+        assert curve["BLEU-4"][calls].item() == pytest.approx(wanted["BLEU-4"], rel=1e-9)
+        assert curve["CIDEr"][calls].item() == pytest.approx(wanted["CIDEr"], rel=1e-9)
+
+
+def test_random_router_goes_from_one_model_to_the_other(systems):
+    small, large = systems
+    assert random_scores(0.0, small, large) == pytest.approx(small.scores())
+    assert random_scores(1.0, small, large) == pytest.approx(large.scores())
+    assert random_scores(0.25, small, large)["CIDEr"] == pytest.approx(
+        0.75 * corpus(SMALL)["CIDEr"] + 0.25 * corpus(LARGE)["CIDEr"]
+    )
