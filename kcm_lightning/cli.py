@@ -12,13 +12,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.callbacks import ConfidenceHistogram
+from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram
 from kcm_lightning.errors import InputError
-from kcm_lightning.module import KCMModule
+from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
-from kcm_lightning.results import ResultsWriter, say_usage
+from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, say_usage
 from kcm_lightning.run_folder import RunFolder
 
 
@@ -60,7 +60,7 @@ class KCMCLI(LightningCLI):
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
         else:
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
-        if self.subcommand == "test" and config.model.class_path.endswith("KCMModule"):
+        if self.subcommand == "test" and "FineTune" not in config.model.class_path:
             config.verbose = False  # our own table says it all
         if not config.trainer.fast_dev_run:
             _check_writable(self.folder)
@@ -110,7 +110,9 @@ class KCMCLI(LightningCLI):
             callbacks.append(ModelCheckpoint(filename="last", **options))
         self._dump_config()
         if isinstance(self.model, KCMModule):
-            callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]
+            captions = isinstance(self.model, KCMCaptions)
+            writer = CaptionResultsWriter if captions else ResultsWriter
+            callbacks += [writer(self.folder, self.config_dump), CaptionExamples() if captions else ConfidenceHistogram()]
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_instantiate_classes(self) -> None:

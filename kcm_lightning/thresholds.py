@@ -4,7 +4,8 @@ The judge keeps what it answers as well as the student would, so that its gate c
 a search over one number, which stays stable on a thousand samples where a search over two would fit their noise.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 
 import torch
 from scipy.optimize import minimize_scalar
@@ -17,37 +18,80 @@ from kcm_lightning.gating import Route, Thresholds, route
 
 
 @dataclass
-class RecordedAnswers:
+class Recorded(ABC):
     """What each model said of N samples, enough to replay any threshold without running a model.
 
     Args:
         judge_confidence: shape `(N,)`.
         student_confidence: shape `(N,)`.
         student_doubt: how much more probable than the judge's answer the student finds its own, shape `(N,)`.
-        judge_right: whether the judge's answer is right, shape `(N,)`.
-        student_right: likewise of the student.
-        teacher_right: likewise of the large model.
     """
 
     judge_confidence: Tensor
     student_confidence: Tensor
     student_doubt: Tensor
-    judge_right: Tensor
-    student_right: Tensor
-    teacher_right: Tensor
 
     def __len__(self) -> int:
         return len(self.judge_confidence)
 
-    def rows(self, rows: Tensor) -> "RecordedAnswers":
+    @abstractmethod
+    def rows(self, rows: Tensor) -> "Recorded":
         """The samples at some rows."""
-        return RecordedAnswers(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def replay(self, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
-        """Whether the collaboration is right, and whether it calls the large model, each of shape `(N,)`."""
-        routes = route(self.judge_confidence, self.student_confidence, thresholds)
-        right = torch.stack([self.judge_right, self.student_right, self.teacher_right])
-        return right.gather(0, routes.unsqueeze(0)).squeeze(0), routes == Route.TEACHER
+    def routes(self, thresholds: Thresholds) -> Tensor:
+        """Who answers each sample, `Route` codes, shape `(N,)`."""
+        return route(self.judge_confidence, self.student_confidence, thresholds)
+
+    @abstractmethod
+    def quality(self, routes: Tensor, measure: str) -> float:
+        """How good the answers are where each sample has a route; `measure` is of `Target.measure`."""
+
+    @abstractmethod
+    def intervals(self, routes: Tensor, level: float) -> dict[str, dict]:
+        """The qualities of such answers, and their differences to the large model's, each as `{"mean", "low", "high"}`."""
+
+    def all_teacher(self) -> Tensor:
+        """Routes that send every sample to the large model."""
+        return torch.full((len(self),), int(Route.TEACHER))
+
+
+@dataclass
+class RecordedClasses(Recorded):
+    """Recorded answers that are right or wrong.
+
+    Args:
+        judge_confidence, student_confidence, student_doubt: as of `Recorded`.
+        judge_right: whether the judge's answer is right, shape `(N,)`.
+        student_right: likewise of the student.
+        teacher_right: likewise of the large model.
+    """
+
+    judge_right: Tensor
+    student_right: Tensor
+    teacher_right: Tensor
+
+    def rows(self, rows: Tensor) -> "RecordedClasses":
+        return RecordedClasses(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def right(self, routes: Tensor) -> Tensor:
+        """Whether the answers are right, shape `(N,)`."""
+        return torch.stack([self.judge_right, self.student_right, self.teacher_right]).gather(0, routes.unsqueeze(0)).squeeze(0)
+
+    def quality(self, routes: Tensor, measure: str) -> float:
+        if measure != "accuracy":
+            raise InputError(f"a {measure} drop is for captions; with classes, give accuracy_drop or lm_rate")
+        return self.right(routes).double().mean().item()
+
+    def intervals(self, routes: Tensor, level: float) -> dict[str, dict]:
+        right = self.right(routes)
+        difference = right.double() - self.teacher_right.double()
+        half = norm.ppf((1 + level) / 2) * difference.std().item() / len(self) ** 0.5
+        mean = difference.mean().item()
+        against = {"mean": mean, "low": mean - half, "high": mean + half}
+        return {"accuracy": share(right, level), "accuracy_minus_teacher": against}
+
+
+MEASURES = {"accuracy_drop": "accuracy", "bleu_drop": "BLEU-4", "cider_drop": "CIDEr"}
 
 
 @dataclass
@@ -55,8 +99,8 @@ class Target:
     """What thresholds are chosen for.
 
     Args:
-        kind: "lm_rate", call the large model for at most this share of the samples; or "accuracy_drop", call
-            it as seldom as an accuracy within this of the large model's allows.
+        kind: "lm_rate", call the large model for at most this share of the samples; or "accuracy_drop", "bleu_drop" (of BLEU-4)
+            or "cider_drop", call it as seldom as a quality within this of the large model's allows.
         value: a fraction in [0, 1].
     """
 
@@ -65,15 +109,20 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Reads `lm_rate=0.75` or `accuracy_drop=0.005`."""
+        """Reads `lm_rate=0.75`, `accuracy_drop=0.005`, ..."""
         kind, _, value = text.partition("=")
         try:
             target = cls(kind.strip(), float(value))
         except ValueError:
             target = cls("", 0.0)
-        if target.kind not in ("lm_rate", "accuracy_drop") or not 0 <= target.value <= 1:
-            raise InputError(f"target {text!r} is not lm_rate=X or accuracy_drop=X with X from 0 to 1")
+        if target.kind not in ("lm_rate", *MEASURES) or not 0 <= target.value <= 1:
+            raise InputError(f"target {text!r} is none of lm_rate=X, {'=X, '.join(MEASURES)}=X with X from 0 to 1")
         return target
+
+    @property
+    def measure(self) -> str | None:
+        """What must not drop; None for an LM rate."""
+        return MEASURES.get(self.kind)
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
@@ -97,7 +146,7 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(2.0 ** minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
 
 
-def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.0002) -> float | None:
+def judge_threshold(answers: Recorded, tolerance: float = 0.0002) -> float | None:
     """Lowest confidence down to which the judge's answers cost no accuracy against the student's.
 
     What they cost is read off the student's calibrated probabilities, not off who happened to be right: a thousand samples
@@ -120,7 +169,7 @@ def judge_threshold(answers: RecordedAnswers, tolerance: float = 0.0002) -> floa
     return confidence[allowed].min().item() if allowed.any() else None
 
 
-def choose_thresholds(answers: RecordedAnswers, target: Target, steps: int = 400) -> Thresholds:
+def choose_thresholds(answers: Recorded, target: Target, steps: int = 400) -> Thresholds:
     """Thresholds of judge and student that meet a target.
 
     Args:
@@ -138,46 +187,39 @@ def choose_thresholds(answers: RecordedAnswers, target: Target, steps: int = 400
     choices = [Thresholds(None if surely is None else max(surely, c), c) for c in candidates]
     if target.kind == "lm_rate":
         return max((t for t in choices if _called(answers, t) <= target.value), key=lambda t: t.student)
-    floor = answers.teacher_right.double().mean().item() - target.value
+    floor = answers.quality(answers.all_teacher(), target.measure) - target.value
     for chosen in choices:  # lowest confidence first: fewest calls first
-        if answers.replay(chosen)[0].double().mean().item() >= floor:
+        if answers.quality(answers.routes(chosen), target.measure) >= floor:
             return chosen
     return Thresholds(None, None)
 
 
-def _called(answers: RecordedAnswers, thresholds: Thresholds) -> float:
-    return answers.replay(thresholds)[1].double().mean().item()
+def _called(answers: Recorded, thresholds: Thresholds) -> float:
+    return (answers.routes(thresholds) == Route.TEACHER).double().mean().item()
 
 
-def expected_on_unseen(answers: RecordedAnswers, target: Target, folds: int = 10, level: float = 0.95) -> dict:
+def expected_on_unseen(answers: Recorded, target: Target, folds: int = 10, level: float = 0.95) -> dict:
     """What the chosen thresholds will do on unseen data: chosen on all folds but one, read off that one.
 
     Args:
         answers: as of `choose_thresholds`.
         target: as of `choose_thresholds`.
         folds: how often to split.
-        level: of the intervals, which cover the sampling of N samples (Wilson; normal for the difference).
+        level: of the intervals, which cover the sampling of N samples.
 
     Returns:
-        `lm_rate`, `accuracy` and `accuracy_minus_teacher`, each as `{"mean", "low", "high"}`, fractions.
+        `lm_rate` and, as of `Recorded.intervals`, the qualities, each as `{"mean", "low", "high"}`.
     """
     order = torch.randperm(len(answers), generator=torch.Generator().manual_seed(0))
-    right = torch.zeros(len(answers), dtype=torch.bool)
-    called = torch.zeros(len(answers), dtype=torch.bool)
+    routes = torch.zeros(len(answers), dtype=torch.long)
     for held_out in order.chunk(folds):
         rest = order[~torch.isin(order, held_out)]
         chosen = choose_thresholds(answers.rows(rest), target)
-        right[held_out], called[held_out] = answers.rows(held_out).replay(chosen)
-    difference = right.double() - answers.teacher_right.double()
-    half = norm.ppf((1 + level) / 2) * difference.std().item() / len(answers) ** 0.5
-    mean = difference.mean().item()
-    return {
-        "lm_rate": _share(called, level),
-        "accuracy": _share(right, level),
-        "accuracy_minus_teacher": {"mean": mean, "low": mean - half, "high": mean + half},
-    }
+        routes[held_out] = answers.rows(held_out).routes(chosen)
+    return {"lm_rate": share(routes == Route.TEACHER, level)} | answers.intervals(routes, level)
 
 
-def _share(flags: Tensor, level: float) -> dict:
+def share(flags: Tensor, level: float) -> dict:
+    """Share of samples that a flag is set for, with Wilson's interval."""
     interval = binomtest(int(flags.sum()), len(flags)).proportion_ci(level, method="wilson")
     return {"mean": flags.double().mean().item(), "low": float(interval.low), "high": float(interval.high)}

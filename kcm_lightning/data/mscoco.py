@@ -107,6 +107,12 @@ class MSCOCO(KCMDataModule):
         self.image_size, self.tokenizer, self.vocab_size, self.longest = image_size, tokenizer, vocab_size, longest
         self.predict_folder, self.prepared = predict_folder, Path(prepared)
         self.batches: CaptionBatches | None = None
+        self.unreadable: list[Path] = []  # pictures of `predict_folder` without a caption
+
+    @property
+    def title(self) -> str:
+        left_out = ", ".join(f"{count} {why}" for why, count in self.left_out.items() if count)
+        return self.name + (f" (left out: {left_out})" if left_out else "")
 
     @property
     def name(self) -> str:
@@ -216,8 +222,6 @@ class MSCOCO(KCMDataModule):
             raise InputError(f"--data.predict_folder: there are no pictures in {self.predict_folder!r}")
         store = self._decoded(paths)
         self.unreadable = [paths[number] for number in store.bad]
-        for path in self.unreadable:
-            rank_zero_info(f"{path} cannot be read and is left out")
         kept = torch.tensor([number for number in range(len(paths)) if number not in set(store.bad)])
         pictures = [Picture(path, [], "predict") for path in paths]
         whole, self.batches = (

@@ -1,0 +1,46 @@
+"""Recording answers that are right or wrong."""
+
+import lightning as L
+import torch
+
+from kcm_lightning.calibrate.recorder import Recorder
+from kcm_lightning.collaboration import Outcome
+from kcm_lightning.gating import Temperatures, probabilities
+from kcm_lightning.results import gather
+from kcm_lightning.thresholds import RecordedClasses, fit_temperature
+
+
+class ClassRecorder(Recorder):
+    """Keeps what the models believe of each class."""
+
+    def _kept(self, module: L.LightningModule, outcome: Outcome, batch: dict) -> dict:
+        kept = {"target": batch["target"], "index": batch["index"]}
+        if self.ask:
+            hint = probabilities(outcome.student_logits) if module.teacher.uses_hint else None
+            kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
+        return kept
+
+    def recorded(self) -> tuple[RecordedClasses, Temperatures]:
+        columns = gather(self.outcomes, self.batches)
+        temperatures = Temperatures(
+            fit_temperature(columns["judge_logits"], columns["target"]),
+            fit_temperature(columns["student_logits"], columns["target"]),
+        )
+        judge_right, student_right = (columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student"))
+        teacher_right = student_right  # where the large model has no answer, the student's stands
+        if self.ask:
+            said = columns["teacher_probabilities"]
+            answered = ~said.isnan().any(-1)
+            temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
+            teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
+        student = probabilities(columns["student_logits"], temperatures.student)
+        confidence = student.amax(-1)
+        answers = RecordedClasses(
+            probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
+            confidence,
+            confidence - student.gather(-1, columns["judge_prediction"].unsqueeze(-1)).squeeze(-1),
+            judge_right,
+            student_right,
+            teacher_right,
+        )
+        return answers, temperatures

@@ -1,0 +1,34 @@
+"""What every recorder of a validation pass does."""
+
+from abc import abstractmethod
+
+import lightning as L
+
+from kcm_lightning.collaboration import Outcome
+from kcm_lightning.gating import Temperatures
+from kcm_lightning.thresholds import Recorded
+
+
+class Recorder(L.Callback):
+    """Keeps every model's answers to the validation split.
+
+    Args:
+        ask: whether to ask the large model, once about each sample, with the student's hint.
+    """
+
+    def __init__(self, ask: bool):
+        self.ask = ask
+        self.outcomes: list[Outcome] = []
+        self.batches: list[dict] = []
+
+    def on_validation_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
+        self.outcomes.append(outputs)
+        self.batches.append(self._kept(module, outputs, batch))
+
+    @abstractmethod
+    def _kept(self, module: L.LightningModule, outcome: Outcome, batch: dict) -> dict:
+        """What must be known of a batch beside its outcome."""
+
+    @abstractmethod
+    def recorded(self) -> tuple[Recorded, Temperatures]:
+        """The answers to all samples, temperatures applied, and the temperatures."""

@@ -1,0 +1,20 @@
+"""What a run leaves behind: per-sample answers, figures, tables, all written whole or not at all."""
+
+from kcm_lightning.results.caption_writer import CaptionResultsWriter
+from kcm_lightning.results.captions import SCORES
+from kcm_lightning.results.classes import TITLES
+from kcm_lightning.results.columns import Columns, gather
+from kcm_lightning.results.files import write_json, write_text
+from kcm_lightning.results.writer import ResultsWriter, say_usage
+
+__all__ = [
+    "SCORES",
+    "TITLES",
+    "CaptionResultsWriter",
+    "Columns",
+    "ResultsWriter",
+    "gather",
+    "say_usage",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,84 @@
+"""What a run with captions leaves behind: Table 4, and of `predict` a page that people can look at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+
+from kcm_lightning.gating import Route
+from kcm_lightning.results.captions import caption_rows, summarise_captions, write_caption_curve
+from kcm_lightning.results.columns import Columns
+from kcm_lightning.results.files import write_text
+from kcm_lightning.results.page import caption_page
+from kcm_lightning.results.writer import Findings, ResultsWriter
+
+_MODELS = ("judge", "student", "teacher")
+
+
+class CaptionResultsWriter(ResultsWriter):
+    """As `ResultsWriter`; `predict` leaves `predict.jsonl` and `predict.html`.
+
+    Args:
+        folder, config: as of `ResultsWriter`.
+    """
+
+    columns = ("large", "index")
+
+    def _knows(self, data: L.LightningDataModule) -> dict[str, Any]:
+        return super()._knows(data) | {"vocabulary": data.vocabulary.units}
+
+    def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
+        references = data.references(columns["index"])
+        summary, images = summarise_captions(columns, references, module.scoring)
+        rows = [row | {"references": own} for row, own in zip(_rows(columns, None), references, strict=True)]
+        draw = None
+        if "random" in summary["scores"]:
+            confidence = columns["student_confidence"]
+
+            def draw(path: Path) -> None:
+                write_caption_curve(path, confidence, images, summary)
+
+        return Findings(summary, caption_rows(summary), _as_lines(rows), draw)
+
+    def _leave_predictions(self, columns: Columns, data: L.LightningDataModule) -> None:
+        rows = _rows(columns, data.predict_folder)
+        bad = [{"filename": _name(path, data.predict_folder), "error": "cannot be read"} for path in data.unreadable]
+        order = sorted(range(len(rows)), key=lambda row: rows[row]["filename"])
+        path = self.folder / "predict.jsonl"
+        write_text(path, _as_lines([rows[row] for row in order] + bad))
+        page = path.with_suffix(".html")
+        write_text(page, caption_page([(Path(columns["large"][row]), rows[row]) for row in order], bad))
+        console = Console()
+        for row in bad:
+            console.print(f"{row['filename']} cannot be read", soft_wrap=True)
+        console.print(f"{len(rows)} captions: {path}\nto look at: {page}", soft_wrap=True)
+
+
+def _name(path: str | Path, folder: str | None) -> str:
+    """A picture's name: within the folder that was asked about, else of the file alone."""
+    return Path(path).relative_to(folder).as_posix() if folder else Path(path).name
+
+
+def _rows(columns: Columns, folder: str | None) -> list[dict[str, Any]]:
+    """One dictionary a picture; what was not asked is null."""
+    plain = {name: values.tolist() if isinstance(values, torch.Tensor) else values for name, values in columns.items()}
+    rows = []
+    for i, path in enumerate(plain["large"]):
+        row = {
+            "filename": _name(path, folder),
+            "caption": plain["prediction"][i],
+            "route": Route(plain["route"][i]).name.lower(),
+            "confidence": plain["confidence"][i],
+            "index": plain["index"][i],
+        }
+        for who in _MODELS:
+            row |= {f"{who}_caption": plain[f"{who}_prediction"][i], f"{who}_confidence": plain[f"{who}_confidence"][i]}
+        rows.append({name: None if value != value else value for name, value in row.items()})
+    return rows
+
+
+def _as_lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,96 @@
+"""Figures, tables and drawings of a test with captions."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.gating import Route
+from kcm_lightning.metrics.captions import Tokenizer, score_tokenized, tokenize
+from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores, score_difference
+from kcm_lightning.results.classes import TITLES
+from kcm_lightning.results.columns import Columns
+from kcm_lightning.results.files import write_figure
+
+SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr", "ROUGE-L", "METEOR")
+_SAID = {"judge": "judge", "student": "student", "teacher": "alone", "kcm": ""}
+
+
+def summarise_captions(
+    columns: Columns, references: list[list[str]], tokenizer: Tokenizer
+) -> tuple[dict[str, Any], dict[str, ImageScores]]:
+    """All figures of a test with captions.
+
+    Args:
+        columns: as `gather` returns them.
+        references: what people said of each picture.
+        tokenizer: "ptb" with METEOR, or "words" without.
+
+    Returns:
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `scoring` and `scores` by column, on the scale of
+        COCO's scorer. Where every model was asked about every picture: columns of each model alone and of a random router
+        between student and large model at the same LM rate, and KCM's difference to the large model alone with a paired
+        bootstrap interval. And what each picture brings to the scores, by column.
+    """
+    confidences = {who: columns["_".join(filter(None, (name, "confidence")))] for who, name in _SAID.items()}
+    shown = [who for who, confidence in confidences.items() if not confidence.isnan().any()]
+    said = {who: columns["_".join(filter(None, (_SAID[who], "prediction")))] for who in shown}
+    tokenized = tokenize(said, references, tokenizer)
+    given = tokenized.references
+    scores: dict[str, Any] = {who: score_tokenized(own, given, tokenizer == "ptb") for who, own in tokenized.systems.items()}
+    images = {who: image_scores(own, given) for who, own in tokenized.systems.items()}
+    rate = columns["called"].double().mean().item()
+    summary: dict[str, Any] = {
+        "samples": len(references),
+        "lm_rate": {"called": rate, "answered": (columns["route"] == Route.TEACHER).double().mean().item()},
+        "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "scoring": tokenizer,
+        "scores": scores,
+    }
+    if {"student", "teacher"} <= set(images):
+        scores["random"] = random_scores(rate, images["student"], images["teacher"])
+        summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
+        summary["kcm_against_random"] = {name: scores["kcm"][name] - scores["random"][name] for name in ("BLEU-4", "CIDEr")}
+    return summary, images
+
+
+def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the paper's Table 4; scores times 100."""
+    shown = [who for who in TITLES if who in summary["scores"]]
+    names = [name for name in SCORES if name in summary["scores"]["kcm"]]
+    rows = [[name, *(_hundredfold(summary["scores"][who].get(name)) for who in shown)] for name in names]
+    rate = _hundredfold(summary["lm_rate"]["called"])
+    rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    rows.append(["LM rate, %", *(rates.get(who, rate) for who in shown)])
+    tokenizer = {"ptb": "PTB tokenizer", "words": "word tokenizer"}[summary["scoring"]]
+    return [f"x 100, {tokenizer}", *(TITLES[who] for who in shown)], rows
+
+
+def _hundredfold(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def write_caption_curve(path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any]) -> None:
+    """Draws BLEU-4 and CIDEr against LM rate: of the student's confidence, a random router, and KCM as it ran.
+
+    Args:
+        path: PNG file.
+        confidence: of the student, shape `(N,)`.
+        images, summary: as `summarise_captions` returns them, with every model asked about every picture.
+    """
+    from matplotlib.figure import Figure
+
+    student, teacher = images["student"], images["teacher"]
+    curve = caption_curve(confidence, student, teacher)
+    straight = torch.linspace(0, 1, 21).tolist()
+    by_chance = [random_scores(rate, student, teacher) for rate in straight]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for place, name in enumerate(("BLEU-4", "CIDEr"), 1):
+        axes = figure.add_subplot(1, 2, place)
+        axes.plot(curve["LM rate"], 100 * curve[name], label="student's confidence")
+        axes.plot(straight, [100 * scores[name] for scores in by_chance], "--", label="random router")
+        axes.plot(summary["lm_rate"]["called"], 100 * summary["scores"]["kcm"][name], "ko", label="KCM")
+        axes.set(xlabel="LM rate", ylabel=f"{name} x 100")
+        axes.legend()
+    write_figure(path, figure)

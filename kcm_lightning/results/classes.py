@@ -1,0 +1,135 @@
+"""Figures, tables and drawings of a test with classes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import binary_calibration_error
+
+from kcm_lightning.gating import Route
+from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
+from kcm_lightning.results.columns import Columns
+from kcm_lightning.results.files import write_figure
+from kcm_lightning.tables import percent
+
+SMALL = ("judge", "student")
+
+
+def summarise(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """All figures of a test.
+
+    Args:
+        columns: as `gather` returns them.
+        regions: region of each class, shape `(V,)`.
+        names: of the regions.
+
+    Returns:
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and region
+        (fractions). Where every model was asked about every sample: columns of each model alone, of a random and of an
+        oracle router between student and large model at the same LM rate, the share (KCM - random) / (oracle - random), on how
+        many samples KCM is right and the large model alone wrong and the other way round, with a paired bootstrap interval
+        of the difference in accuracy, and each small model's expected calibration error.
+    """
+    target, called = columns["target"], columns["called"]
+    in_region = {name: regions[target] == i for i, name in enumerate(names)}
+    in_region["overall"] = torch.ones_like(called)
+
+    def by_region(right: Tensor) -> dict[str, float | None]:
+        return {name: _mean(right[rows]) for name, rows in in_region.items()}
+
+    result: dict[str, Any] = {
+        "samples": len(target),
+        "lm_rate": {"called": _mean(called), "answered": _mean(columns["route"] == Route.TEACHER)},
+        "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "accuracy": {"kcm": by_region(columns["prediction"] == target)},
+    }
+    asked = {"judge": "judge", "student": "student", "teacher": "alone"}
+    right = {who: columns[f"{column}_prediction"] == target for who, column in asked.items()}
+    result["accuracy"]["judge"] = by_region(right["judge"])
+    compared = all((columns[f"{column}_prediction"] != -1).all() for column in asked.values())
+    if not compared:
+        return result
+    rate = result["lm_rate"]["called"]
+    for who in ("student", "teacher"):
+        result["accuracy"][who] = by_region(right[who])
+    for router, accuracy in (("random", random_accuracy), ("oracle", oracle_accuracy)):
+        result["accuracy"][router] = {
+            name: accuracy(rate, right["student"][rows], right["teacher"][rows]) if rows.any() else None
+            for name, rows in in_region.items()
+        }
+    overall = {name: values["overall"] for name, values in result["accuracy"].items()}
+    if overall["oracle"] > overall["random"]:
+        share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
+        result["share_of_oracle_gain"] = share
+    better = int((columns["prediction"] == target)[~right["teacher"]].sum())
+    worse = int((columns["prediction"] != target)[right["teacher"]].sum())
+    result["kcm_against_teacher"] = {"better": better, "worse": worse} | paired_difference([(better, worse, len(target))])
+    result["expected_calibration_error"] = {
+        who: binary_calibration_error(columns[f"{who}_confidence"].float(), right[who].long(), n_bins=15).item() for who in SMALL
+    }
+    return result
+
+
+def _mean(flags: Tensor) -> float | None:
+    return flags.double().mean().item() if len(flags) else None
+
+
+TITLES = {
+    "judge": "Small (judge)",
+    "student": "Student",
+    "teacher": "Large",
+    "kcm": "KCM",
+    "random": "Random router",
+    "oracle": "Oracle router",
+}
+
+
+def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the paper's Table 3, in per cent."""
+    shown = [who for who in TITLES if who in summary["accuracy"]]
+    regions = list(summary["accuracy"]["kcm"])
+    rows = [[region, *(percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
+    rate = percent(summary["lm_rate"]["called"])
+    rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    rows.append(["LM rate", *(rates.get(who, rate) for who in shown)])
+    return ["%", *(TITLES[who] for who in shown)], rows
+
+
+def write_curve(path: Path, columns: Columns, summary: dict[str, Any]) -> None:
+    """Draws accuracy against LM rate: of the student's confidence, a random router, the oracle, and KCM as it ran.
+
+    Args:
+        path: PNG file.
+        columns: as `gather` returns them, with every model asked about every sample.
+        summary: as `summarise` returns it.
+    """
+    from matplotlib.figure import Figure
+
+    student, teacher = (columns[f"{who}_prediction"] == columns["target"] for who in ("student", "alone"))
+    rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(rates, 100 * accuracy, label="student's confidence")
+    for name, router, style in (("random", random_accuracy, "--"), ("oracle", oracle_accuracy, ":")):
+        axes.plot(rates, [100 * router(rate, student, teacher) for rate in rates.tolist()], style, label=f"{name} router")
+    axes.plot(summary["lm_rate"]["called"], 100 * summary["accuracy"]["kcm"]["overall"], "ko", label="KCM")
+    axes.set(xlabel="LM rate", ylabel="accuracy, %")
+    axes.legend()
+    write_figure(path, figure)
+
+
+def prediction_lines(columns: Columns, class_names: list[str]) -> str:
+    """One JSON line a sample; what was not asked is null."""
+    plain = {name: values.tolist() for name, values in columns.items() if values.dim() == 1}
+    lines = []
+    for values in zip(*plain.values(), strict=True):
+        row = dict(zip(plain, values, strict=True))
+        row["route"] = Route(row["route"]).name.lower()
+        row["label"] = class_names[row["prediction"]]
+        for name, value in row.items():
+            if value in (-1, -2) or value != value:
+                row[name] = None
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,162 @@
+"""What a run leaves behind."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+
+from kcm_lightning.collaboration import Outcome
+from kcm_lightning.results.classes import prediction_lines, summarise, table_rows, write_curve
+from kcm_lightning.results.columns import Columns, gather
+from kcm_lightning.results.files import write_json, write_text
+from kcm_lightning.seed import global_seed
+from kcm_lightning.tables import markdown_table, print_table
+
+
+@dataclass
+class Findings:
+    """What a test has found.
+
+    Args:
+        summary: plain values, for `results.json`.
+        table: head and rows.
+        lines: JSON lines, one a sample.
+        draw: writes the curve to a PNG file; None where not every model was asked.
+    """
+
+    summary: dict[str, Any]
+    table: tuple[list[str], list[list[str]]]
+    lines: str
+    draw: Callable[[Path], None] | None
+
+
+class ResultsWriter(L.Callback):
+    """Leaves `data.json` before any training, and after `test` `results.json`, `results.md`, `predictions.jsonl`, `curve.png`.
+
+    Args:
+        folder: the run folder, which exists.
+        config: the resolved configuration, plain values only.
+    """
+
+    columns: tuple[str, ...] = ("target", "index")  # of a batch, kept beside its outcome
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]):
+        self.folder, self.config = Path(folder), dict(config)
+        self.outcomes: list[Outcome] = []
+        self.batches: list[dict] = []
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
+            write_json(self.folder / "data.json", self._knows(trainer.datamodule))
+
+    def _knows(self, data: L.LightningDataModule) -> dict[str, Any]:
+        """What a trained run must know of its data."""
+        return {"class_names": data.class_names, "splits": data.splits()}
+
+    def on_test_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
+        self.outcomes.append(outputs)
+        self.batches.append({name: batch[name] for name in self.columns})
+
+    on_predict_batch_end = on_test_batch_end
+
+    def _gathered(self) -> Columns:
+        columns = gather(self.outcomes, self.batches)
+        self.outcomes, self.batches = [], []
+        return columns
+
+    def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
+        summary: dict[str, Any] = {}
+        for scheme, regions in data.regions.items():
+            figures = summarise(columns, regions, data.region_names[scheme])
+            if not summary:
+                summary = figures
+            else:  # the same answers, cut into other regions
+                summary[f"accuracy_by_{scheme}"] = figures["accuracy"]
+        compared = "oracle" in summary["accuracy"]
+        return Findings(
+            summary,
+            table_rows(summary),
+            prediction_lines(columns, data.class_names),
+            (lambda path: write_curve(path, columns, summary)) if compared else None,
+        )
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        columns = self._gathered()
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        found = self._find(columns, data, module)
+        usage = module.teacher.usage()
+        print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
+        say_usage(usage)
+        if trainer.fast_dev_run:
+            return
+        write_json(self.folder / "results.json", found.summary | self._facts(data, module, usage))
+        write_text(self.folder / "results.md", markdown_table(*found.table))
+        write_text(self.folder / "predictions.jsonl", found.lines)
+        if found.draw is not None:
+            found.draw(self.folder / "curve.png")
+        Console().print(
+            f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}", soft_wrap=True
+        )
+
+    def _facts(self, data: L.LightningDataModule, module: L.LightningModule, usage: dict) -> dict[str, Any]:
+        """Where the figures come from."""
+        facts = {
+            "thresholds": asdict(module.thresholds),
+            "temperatures": asdict(module.temperatures),
+            "seed": global_seed(),
+            "commit": _commit(),
+            "command": " ".join(["python -m kcm_lightning", *sys.argv[1:]]),
+            "versions": _versions(),
+            "data": {"name": data.name, "title": data.title, "splits": data.fingerprint()},
+            "config": self.config,
+        }
+        return facts | ({"large_model": usage} if usage else {})
+
+    def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        columns = self._gathered()
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            self._leave_predictions(columns, trainer.datamodule)
+            say_usage(module.teacher.usage())
+
+    def _leave_predictions(self, columns: Columns, data: L.LightningDataModule) -> None:
+        path = self.folder / "predict.jsonl"
+        write_text(path, prediction_lines(columns, data.class_names))
+        Console().print(f"predictions: {path}", soft_wrap=True)
+
+
+def say_usage(usage: dict) -> None:
+    """Prints what asking the large model has cost, where that is known."""
+    if usage:
+        Console().print(f"large model: {_in_words(usage)}", soft_wrap=True)
+
+
+def _in_words(usage: dict) -> str:
+    usage = dict(usage)
+    now = usage.pop("this_command", {})
+    words = [f"{name.replace('_', ' ')} {value:.6g}" for name, value in usage.items()]
+    return ", ".join(words) + (f"; in this command: {_in_words(now)}" if now else "")
+
+
+def _commit() -> str | None:
+    """The commit of the code, marked where the working tree differs from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "lightning", "torchmetrics", "transformers")}
