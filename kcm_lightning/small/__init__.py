@@ -1,7 +1,8 @@
 """Small models: judges and students."""
 
+from kcm_lightning.small.captioner import Captioner, PlainCaptioner
 from kcm_lightning.small.ckan import CKAN, CNN
 from kcm_lightning.small.tkan import GRU, TKAN
 from kcm_lightning.small.twin import cnn_twin
 
-__all__ = ["CKAN", "CNN", "GRU", "TKAN", "cnn_twin"]
+__all__ = ["CKAN", "CNN", "GRU", "TKAN", "Captioner", "PlainCaptioner", "cnn_twin"]

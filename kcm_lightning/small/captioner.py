@@ -90,7 +90,7 @@ class CaptionNet(nn.Module):
 
     def start(self, grid: Tensor) -> Tensor:
         """The decoder's state after it has seen the picture, shape `(B, width)`."""
-        return self.reader.step(grid.mean(1), grid.new_zeros(len(grid), self.width))
+        return self.reader.step(grid.mean(1), torch.zeros(len(grid), self.width, device=grid.device))
 
     def advance(self, words: Tensor, state: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         """Reads one more word.

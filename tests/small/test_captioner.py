@@ -98,3 +98,14 @@ def test_learns_32_captions_by_heart():
     texts = [[" ".join(f"w{number}" for number in said(row)[:-1]) for row in rows] for rows in (found, tokens)]
     scores = score_captions(texts[0], [[text] for text in texts[1]], "words", meteor=False)
     assert scores["BLEU-4"] > 0.9
+
+
+@pytest.mark.parametrize("kind", [Captioner, PlainCaptioner])
+def test_mixed_precision_says_nearly_the_same(kind):
+    model, images = make(kind, vocab_size=20), torch.randn(8, 3, 16, 16)
+    plain = generate(model, images, 8, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = generate(model, images, 8, 3)
+    same = (plain.tokens == mixed.tokens).all(1)
+    assert mixed.log_probabilities.dtype == torch.float32 and same.float().mean() > 0.6
+    torch.testing.assert_close(plain.log_probabilities[same], mixed.log_probabilities[same], atol=0.1, rtol=0.1)
