@@ -10,7 +10,7 @@ import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(min(2, torch.get_num_threads()))
 
 ROOT = Path(__file__).parent.parent
 
@@ -130,3 +130,11 @@ def tiny_bert(tmp_path_factory, word_tokenizer) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_blip2(tmp_path_factory) -> Path:
+    """A folder with a random BLIP-2."""
+    from tests.large.blip2 import save_tiny_blip2
+
+    return save_tiny_blip2(tmp_path_factory.mktemp("blip2"))

@@ -35,6 +35,8 @@ class KCMCaptions(KCMModule):
         **kwargs: as of `KCMModule`. `calibrate` finds the thresholds; the paper's 0.98 means nothing for a caption.
     """
 
+    captions = True
+
     def __init__(
         self,
         beams: int = 3,
@@ -57,8 +59,6 @@ class KCMCaptions(KCMModule):
         super().setup(stage)
 
     def _know(self, data: LightningDataModule) -> None:
-        if data.class_names:
-            raise InputError("these data have classes, not captions: set --model kcm_lightning.module.KCMModule")
         self.know_vocabulary(data.vocabulary, data.longest)
         _check_tokenizer(data.vocabulary, self.teacher)
         self.references = data.references

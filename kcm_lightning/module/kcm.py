@@ -18,7 +18,7 @@ from kcm_lightning.gating import Part, Route, Temperatures, Thresholds, partitio
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
-from kcm_lightning.module.preparation import check_sizes, has_compiler, load_judge
+from kcm_lightning.module.preparation import check_kind, check_sizes, has_compiler, load_judge
 from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
 from kcm_lightning.seed import global_seed
 
@@ -44,6 +44,8 @@ class KCMModule(L.LightningModule):
         compare: ask every model about every test sample, for the comparison columns; null does so where it is free.
         compile: compile the small models where there is a compiler.
     """
+
+    captions = False  # its answers are classes
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class KCMModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
+        check_kind(data, self.captions)
         check_sizes(self.judge, data)
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
@@ -110,8 +113,6 @@ class KCMModule(L.LightningModule):
 
     def _know(self, data: L.LightningDataModule) -> None:
         """Takes from the data what losses and metrics need."""
-        if not data.class_names:
-            raise InputError("these data have captions, not classes: set --model kcm_lightning.module.KCMCaptions")
         self.register_buffer("class_counts", data.class_counts, persistent=False)
         scheme = next(iter(data.regions))
         regions, names = data.regions[scheme], data.region_names[scheme]

@@ -12,6 +12,18 @@ from torch import nn
 from kcm_lightning.errors import InputError
 
 
+def check_kind(data: L.LightningDataModule, captions: bool) -> None:
+    """Whether data have the kind of answers that a module gives.
+
+    Raises:
+        InputError: they have classes and the module captions, or the other way round.
+    """
+    if captions and data.class_names:
+        raise InputError("these data have classes, not captions: set --model kcm_lightning.module.KCMModule")
+    if not captions and not data.class_names:
+        raise InputError("these data have captions, not classes: set --model kcm_lightning.module.KCMCaptions")
+
+
 def check_sizes(judge: nn.Module, data: L.LightningDataModule) -> None:
     """The judge's sizes against the data's, where both have them.
 

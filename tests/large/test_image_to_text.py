@@ -9,64 +9,6 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.large import ImageToText
 from kcm_lightning.large.base import Answer
 
-WORDS = "a photo of the dog cat man on grass small model says red with :"
-SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 48}
-
-
-def tokenizer_of_words():
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = [
-        "<pad>",
-        "<s>",
-        "</s>",
-        "<unk>",
-        *["a", "photo", "of", "the", "dog", "cat", "man", "on", "grass", "small", "model", "says", "red", "with", ":"],
-        *"0123456789%.",
-    ]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
-
-
-@pytest.fixture(scope="module")
-def blip2(tmp_path_factory):
-    from transformers import (
-        Blip2Config,
-        Blip2ForConditionalGeneration,
-        Blip2Processor,
-        Blip2QFormerConfig,
-        Blip2VisionConfig,
-        BlipImageProcessor,
-        OPTConfig,
-    )
-
-    torch.manual_seed(0)
-    tokenizer = tokenizer_of_words()
-    processor = Blip2Processor(BlipImageProcessor(size={"height": 16, "width": 16}), tokenizer, num_query_tokens=4)
-    text = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=32, word_embed_proj_dim=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    config = Blip2Config(
-        vision_config=Blip2VisionConfig(image_size=16, patch_size=8, **SIZES).to_dict(),
-        qformer_config=Blip2QFormerConfig(vocab_size=20, encoder_hidden_size=32, cross_attention_frequency=1, **SIZES).to_dict(),
-        text_config=text.to_dict(),
-        num_query_tokens=4,
-        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
-    )
-    model = Blip2ForConditionalGeneration(config).eval()
-    model.resize_token_embeddings(len(processor.tokenizer))
-    with torch.no_grad():  # far from uniform, and it ends captions
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-    folder = tmp_path_factory.mktemp("blip2")
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
@@ -108,8 +50,8 @@ def one_by_one(model: ImageToText, path: str, prompt: str | None) -> tuple[str, 
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("prompt", [None, "a photo of"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_blip2_says_what_generate_says(blip2, pictures, beams, prompt, precision):
-    model = load(blip2, beams=beams, prompt=prompt, precision=precision)
+def test_blip2_says_what_generate_says(tiny_blip2, pictures, beams, prompt, precision):
+    model = load(tiny_blip2, beams=beams, prompt=prompt, precision=precision)
     answer = model.answer(pictures)
     tolerance = 1e-3 if precision == "float32" else 0.05
     for row, path in enumerate(pictures):
@@ -121,21 +63,21 @@ def test_blip2_says_what_generate_says(blip2, pictures, beams, prompt, precision
     assert answer.confidence.dtype == torch.float32 and len(set(answer.prediction)) > 1
 
 
-def test_hint_goes_before_the_prompt(blip2, pictures):
-    model = load(blip2, beams=1, prompt="a photo of", hint="small model says : {label} {probability:.0%}")
+def test_hint_goes_before_the_prompt(tiny_blip2, pictures):
+    model = load(tiny_blip2, beams=1, prompt="a photo of", hint="small model says : {label} {probability:.0%}")
     hint = Answer(["the dog", "a man on grass"], torch.tensor([0.25, 0.5]))
     answer = model.answer(pictures[:2], hint)
     for row, sentence in enumerate(("small model says : the dog 25%", "small model says : a man on grass 50%")):
         assert answer.prediction[row] == one_by_one(model, pictures[row], f"{sentence} a photo of")[0]
-    assert model.uses_hint and load(blip2).identity != model.identity
+    assert model.uses_hint and load(tiny_blip2).identity != model.identity
 
 
-def test_bad_input(blip2, tmp_path):
+def test_bad_input(tiny_blip2, tmp_path):
     with pytest.raises(InputError, match="is neither a folder"):
         ImageToText("nobody/nothing").load([], torch.device("cpu"))
     with pytest.raises(InputError, match=r"precision='int4' is none of"):
         ImageToText("x", precision="int4")
     with pytest.raises(InputError, match="needs a GPU and bitsandbytes"):
-        ImageToText(str(blip2), precision="int8").load([], torch.device("cpu"))
+        ImageToText(str(tiny_blip2), precision="int8").load([], torch.device("cpu"))
     with pytest.raises(InputError, match=r"teacher\.hint"):
         ImageToText("x", hint="{nothing}")
