@@ -10,7 +10,7 @@ from typing import Any, Literal
 from kcm_lightning import paper
 from kcm_lightning.errors import InputError
 from kcm_lightning.metrics import paired_difference
-from kcm_lightning.results import TITLES
+from kcm_lightning.results import SCORES, TITLES
 from kcm_lightning.tables import csv_table, latex_table, markdown_table
 
 Figures = dict[str, Any]
@@ -65,7 +65,7 @@ def _read(file: Path) -> Figures:
         figures = json.loads(file.read_text())
         (
             _options(figures, "model")["teacher"]["class_path"],
-            figures["accuracy"]["kcm"],
+            figures["accuracy" if "accuracy" in figures else "scores"]["kcm"],
             figures["data"]["splits"]["test"]["sha256"],
         )
     except (ValueError, KeyError, TypeError, AssertionError) as error:
@@ -90,6 +90,8 @@ _NOT_A_VARIANT = {
     "category",
     "root",
     "prepared",
+    "answered",
+    "predict_folder",
     "eval_batch_size",
     "compile",
 }
@@ -117,6 +119,9 @@ def _same_cell(one: Figures, other: Figures) -> bool:
 
 def _table_of(figures: Figures) -> str:
     teacher = _last(_options(figures, "model")["teacher"]["class_path"])
+    if "scores" in figures:
+        tokenizer = {"ptb": "PTB", "words": "word"}[figures["scoring"]]
+        return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
     if figures["data"]["name"] == "apd":
         return _BERT if teacher == "TextClassifier" else _CHAT
     return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
@@ -194,7 +199,7 @@ def _regions(published: dict[str, tuple[float, ...]]) -> Callable:
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
-        said = ["paper: small", "large", "KCM"] if published else []
+        said = _PAPER_COLUMNS if published else []
         regions = list(runs[0]["accuracy"]["kcm"])
         rows = [[region, *(_accuracy(runs, who, region) for who in shown), *_cells(published, region)] for region in regions]
         called = _spread(run["lm_rate"]["called"] for run in runs)
@@ -203,6 +208,27 @@ def _regions(published: dict[str, tuple[float, ...]]) -> Callable:
         return ["%", *(TITLES[who] for who in shown), *said], rows
 
     return make
+
+
+def _captions(published: dict[str, tuple[float, ...]]) -> Callable:
+    """Maker of table 4: a row for each score and the LM rate; one column for each model."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        shown = [who for who in TITLES if all(who in run["scores"] for run in runs)]
+        names = [name for name in SCORES if all(name in run["scores"]["kcm"] for run in runs)]
+        rows = []
+        for name in names:
+            cells = [_spread(run["scores"][who].get(name) for run in runs) for who in shown]
+            rows.append([name, *cells, *_cells(published, name)])
+        called = _spread(run["lm_rate"]["called"] for run in runs)
+        rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+        rows.append(["LM rate, %", *(rates.get(who, called) for who in shown), *_cells(published, "LM rate")])
+        return ["x 100", *(TITLES[who] for who in shown), *_PAPER_COLUMNS[: 3 if published else 0]], rows
+
+    return make
+
+
+_PAPER_COLUMNS = ["paper: small", "large", "KCM"]
 
 
 def _cells(published: dict[str, tuple[float, ...]], region: str) -> list[str]:
@@ -226,9 +252,11 @@ def _sources(runs: list[Figures]) -> str:
 
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
-_CIFAR = "Table 3: CIFAR-100-LT"
+_CIFAR, _COCO = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions"
 
 
 def _maker(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:
     makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT"), _CIFAR: _regions(paper.CIFAR_LT)}
+    if title.startswith((_COCO, "Captions: ")):
+        return _captions(paper.COCO if title.startswith(_COCO) else {})
     return makers.get(title) or _regions({})

@@ -21,13 +21,13 @@ class Answers:
     """Answers to a user's inputs.
 
     Args:
-        prediction: class indices, shape `(B,)`.
-        label: class names.
+        prediction: class indices, shape `(B,)`, or captions.
+        label: class names, or captions.
         confidence: of whoever answered, fractions in [0, 1], shape `(B,)`.
         route: who answered each input.
     """
 
-    prediction: Tensor
+    prediction: Tensor | list[str]
     label: list[str]
     confidence: Tensor
     route: list[Route]
@@ -59,14 +59,15 @@ class Run:
 
         Args:
             inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width; for reviews a
-                list of texts.
+                list of texts; for captions a list of paths of pictures.
         """
         batch = move_data_to_device(self.data.batch_of(inputs), self.module.device)
         with self.autocast():
             outcome = self.module.outcome(batch, compare=False)
+        said = outcome.prediction
         return Answers(
-            outcome.prediction,
-            [self.class_names[i] for i in outcome.prediction.tolist()],
+            said,
+            [self.class_names[i] for i in said.tolist()] if isinstance(said, Tensor) else said,
             outcome.confidence,
             [Route(code) for code in outcome.route.tolist()],
         )
@@ -101,6 +102,9 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
     module = built.model
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    class_names = json.loads((folder / "data.json").read_text())["class_names"]
+    knows = json.loads((folder / "data.json").read_text())
+    class_names = knows["class_names"]
+    if module.captions:
+        module.know_vocabulary(built.data.vocabulary_of(knows["vocabulary"]), built.data.longest)
     module.to(device).teacher.load(class_names, torch.device(device))
     return Run(module, built.data, class_names, str(saved["trainer"]["precision"] or "32-true"))

@@ -7,7 +7,9 @@ import pytest
 
 from kcm_lightning.cli import main
 from kcm_lightning.errors import InputError
+from kcm_lightning.metrics.captions import has_java
 from kcm_lightning.run_folder import RunFolder, find_config, shipped_configs
+from tests.data.caption_data import write as write_captions
 from tests.data.review_files import rows, write
 
 SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
@@ -15,7 +17,7 @@ SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configuration_runs(
-    name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip, tiny_bert, word_tokenizer
+    name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip, tiny_bert, tiny_blip2, word_tokenizer
 ):
     monkeypatch.chdir(tmp_path)
     text = (shipped_configs() / name).read_text()
@@ -38,13 +40,29 @@ def test_shipped_configuration_runs(
         options += [f"--model.judge.vocab_size={words}", "--model.judge.embedding=8", "--model.judge.width=8"]
         if "TextClassifier" in text:
             options += [f"--model.teacher.name={tiny_bert}", "--model.judge.embeddings_from=null"]
+    elif "data.MSCOCO" in text:
+        options += _caption_options(tmp_path / "tiny", tiny_blip2 if "large.ImageToText" in text else None)
     else:
         options += ["--model.compile=false", f"--model.cache={tmp_path / 'cache'}"]
         options.append(f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}")
         options.append("--model.judge.width=8")
     main(["fit", "--config", name, *options])
-    if "KCMModule" in text:  # the second phase too
+    if "FineTune" not in text:  # the second phase too
         main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
+
+
+def _caption_options(folder: Path, blip2: Path | None) -> list[str]:
+    """A small captioned data set, and a large model for it: recorded captions where there is no other."""
+    write_captions(folder)
+    answers = folder / "large.jsonl"
+    answers.write_text("".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "a wall"}) + "\n" for n in range(56)))
+    options = [f"--data.root={folder}", "--data.captions=dataset_tiny.json", "--data.images=images", "--data.image_size=16"]
+    options += ["--model.judge.width=8", "--model.judge.channels=8", f"--model.scoring={'ptb' if has_java() else 'words'}"]
+    if blip2 is None:
+        size, own = 18, [f"--model.teacher.path={answers}", f"--data.answered={answers}"]
+    else:
+        size, own = 12, [f"--model.teacher.name={blip2}", f"--data.tokenizer={blip2}", f"--model.cache={folder / 'cache'}"]
+    return [*options, *own, f"--data.vocab_size={size}", f"--model.judge.vocab_size={size}"]
 
 
 def test_names_are_looked_up_here_first_then_among_the_shipped(tmp_path, monkeypatch):

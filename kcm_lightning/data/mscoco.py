@@ -171,8 +171,7 @@ class MSCOCO(KCMDataModule):
             val = self.positions["val"]
             self.positions |= {"pool": val[: len(val) // 2], "val": val[len(val) // 2 :]}
         words = (caption for number in rows["train"] for caption in pictures[number].captions)
-        tokenizer = self._load_tokenizer() if self.tokenizer else None
-        self.vocabulary = Vocabulary.of(words, tokenizer, self.vocab_size)
+        self.vocabulary = Vocabulary.of(words, self._load_tokenizer(), self.vocab_size)
         has = len(self.vocabulary)
         if has < self.vocab_size:
             raise InputError(
@@ -184,7 +183,13 @@ class MSCOCO(KCMDataModule):
         if any(self.left_out.values()):
             rank_zero_info(f"left out: {self.left_out['bad']} bad pictures, {self.left_out['unanswered']} without an answer")
 
+    def vocabulary_of(self, units: list) -> Vocabulary:
+        """The vocabulary of a trained run, by the units that its `data.json` has."""
+        return Vocabulary(units, self._load_tokenizer())
+
     def _load_tokenizer(self):
+        if self.tokenizer is None:
+            return None
         from transformers import AutoTokenizer
 
         return from_pretrained(AutoTokenizer, self.tokenizer, "--data.tokenizer")

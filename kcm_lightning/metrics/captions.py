@@ -56,8 +56,7 @@ def score_captions(
     """
     if candidates and (tokenizer == "ptb" or meteor):
         require_java("tokenizer=words and meteor=false")
-    tokenized = tokenize({"": candidates}, references, tokenizer)
-    return score_tokenized(tokenized.systems[""], tokenized.references, meteor)
+    return score_tokenized(tokenize({"": candidates}, references, tokenizer), meteor)[""]
 
 
 @dataclass
@@ -99,22 +98,25 @@ def tokenize(
     return TokenizedCaptions({name: of(name) for name in systems}, of(None))
 
 
-def score_tokenized(said: dict[int, list[str]], given: dict[int, list[str]], meteor: bool) -> dict[str, float]:
-    """As `score_captions`, of tokenized captions."""
+def score_tokenized(tokenized: TokenizedCaptions, meteor: bool) -> dict[str, dict[str, float]]:
+    """As `score_captions`, of each system."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
 
+    # one METEOR for all systems: its Java takes seconds to start
     scorers = {"BLEU": Bleu(4), "ROUGE-L": Rouge(), "CIDEr": Cider()} | ({"METEOR": Meteor()} if meteor else {})
-    scores: dict[str, float] = {}
-    for name, scorer in scorers.items():
-        with contextlib.redirect_stdout(io.StringIO()):  # some of them print
-            value, _ = scorer.compute_score(given, said)
-        if isinstance(value, list):
-            scores |= {f"{name}-{n}": float(v) for n, v in enumerate(value, 1)}
-        else:
-            scores[name] = float(value)
+    scores: dict[str, dict[str, float]] = {}
+    for system, said in tokenized.systems.items():
+        own = scores[system] = {}
+        for name, scorer in scorers.items():
+            with contextlib.redirect_stdout(io.StringIO()):  # some of them print
+                value, _ = scorer.compute_score(tokenized.references, said)
+            if isinstance(value, list):
+                own |= {f"{name}-{n}": float(v) for n, v in enumerate(value, 1)}
+            else:
+                own[name] = float(value)
     return scores
 
 

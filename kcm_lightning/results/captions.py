@@ -37,9 +37,8 @@ def summarise_captions(
     shown = [who for who, confidence in confidences.items() if not confidence.isnan().any()]
     said = {who: columns["_".join(filter(None, (_SAID[who], "prediction")))] for who in shown}
     tokenized = tokenize(said, references, tokenizer)
-    given = tokenized.references
-    scores: dict[str, Any] = {who: score_tokenized(own, given, tokenizer == "ptb") for who, own in tokenized.systems.items()}
-    images = {who: image_scores(own, given) for who, own in tokenized.systems.items()}
+    scores: dict[str, Any] = dict(score_tokenized(tokenized, meteor=tokenizer == "ptb"))
+    images = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
     rate = columns["called"].double().mean().item()
     summary: dict[str, Any] = {
         "samples": len(references),
