@@ -45,8 +45,12 @@ def run_from_shell(description: str, repeats: int, measure: Callable[[str, int],
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args()
-    rows = measure("cuda" if torch.cuda.is_available() else "cpu", args.repeats)
+    leave(measure("cuda" if torch.cuda.is_available() else "cpu", args.repeats), args.output)
+
+
+def leave(rows: list[dict], output: Path | None) -> None:
+    """Prints rows as JSON and writes them where asked to."""
     for row in rows:
         print(json.dumps(row))
-    if args.output:
-        args.output.write_text(json.dumps(rows, indent=1) + "\n")
+    if output:
+        output.write_text(json.dumps(rows, indent=1) + "\n")

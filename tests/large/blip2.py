@@ -4,8 +4,6 @@ from pathlib import Path
 
 import torch
 
-SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 48}
-
 
 def _tokenizer_of_words():
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -26,8 +24,15 @@ def _tokenizer_of_words():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def save_tiny_blip2(folder: Path) -> Path:
-    """Writes a random BLIP-2 of 32-dimensional features into a folder."""
+def save_tiny_blip2(folder: Path, width: int = 32, layers: int = 2, image: int = 16) -> Path:
+    """Writes a random BLIP-2 into a folder.
+
+    Args:
+        folder: which exists.
+        width: of all its features.
+        layers: of each of its three parts.
+        image: height and width that it sees, pixels.
+    """
     from transformers import (
         Blip2Config,
         Blip2ForConditionalGeneration,
@@ -40,14 +45,17 @@ def save_tiny_blip2(folder: Path) -> Path:
 
     torch.manual_seed(0)
     tokenizer = _tokenizer_of_words()
-    processor = Blip2Processor(BlipImageProcessor(size={"height": 16, "width": 16}), tokenizer, num_query_tokens=4)
+    processor = Blip2Processor(BlipImageProcessor(size={"height": image, "width": image}), tokenizer, num_query_tokens=4)
+    sizes = {"hidden_size": width, "num_attention_heads": 2, "num_hidden_layers": layers, "intermediate_size": width * 3 // 2}
     text = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=32, word_embed_proj_dim=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        vocab_size=len(tokenizer), hidden_size=width, word_embed_proj_dim=width, ffn_dim=width * 3 // 2, num_hidden_layers=layers,
+        num_attention_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     config = Blip2Config(
-        vision_config=Blip2VisionConfig(image_size=16, patch_size=8, **SIZES).to_dict(),
-        qformer_config=Blip2QFormerConfig(vocab_size=20, encoder_hidden_size=32, cross_attention_frequency=1, **SIZES).to_dict(),
+        vision_config=Blip2VisionConfig(image_size=image, patch_size=8, **sizes).to_dict(),
+        qformer_config=Blip2QFormerConfig(
+            vocab_size=20, encoder_hidden_size=width, cross_attention_frequency=1, **sizes
+        ).to_dict(),
         text_config=text.to_dict(),
         num_query_tokens=4,
         image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
