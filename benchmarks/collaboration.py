@@ -1,8 +1,8 @@
 """Wall time of the collaboration against (LM rate x large model + small models), at several LM rates and batch sizes.
 
 Classes: the CKAN of `cifar_lt_cpu.yaml` and a ResNet of 4.9 M parameters, 1,024 images of 32x32 pixels; also against a loop over
-single samples. Captions, with --pictures: the captioner of `flickr8k_recorded.yaml` and a BLIP-2 (512 wide, four layers each part) on
-1,000 pictures of a folder. Weights are random: they do not change the time. Ratios of medians, all variants in one process.
+single samples. Captions, with --pictures: the captioner of `flickr8k_recorded.yaml` and a BLIP-2 (512 wide, four layers a part)
+on 1,000 pictures of a folder. Weights are random: they do not change the time. Ratios of medians, all variants in one process.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.models import resnet10
 from benchmarks.timing import leave, medians
 from kcm_lightning.collaboration import Said, Says, collaborate, says_class
 from kcm_lightning.data.picture_store import shrink
@@ -101,15 +102,10 @@ def measure(small: Says, teacher: LargeModel, batches: list[dict], rate: float, 
 
 def classes(repeats: int) -> list[dict]:
     """Images in classes."""
-    from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
-
     torch.manual_seed(0)
     judge = CKAN(100, width=80, depths=(1, 2, 2)).eval()
-    config = ResNetConfig(depths=[1, 1, 1, 1], hidden_sizes=[64, 128, 256, 512], layer_type="basic", num_labels=100)
     with tempfile.TemporaryDirectory() as folder:
-        ResNetForImageClassification(config).save_pretrained(folder)
-        ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-        teacher = ImageClassifier(folder)
+        teacher = ImageClassifier(str(resnet10(Path(folder))))
         teacher.load([f"LABEL_{i}" for i in range(100)], torch.device("cpu"))
     images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (1024, 3, 32, 32), dtype=np.uint8))
     rows = []
