@@ -1,4 +1,4 @@
-"""The command line: `python -m kcm_lightning fit|validate|test|predict|calibrate --config ...` and `report FOLDER ...`."""
+"""The command line: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
 
 import os
 import sys
@@ -20,6 +20,7 @@ from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
 from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, say_usage
 from kcm_lightning.run_folder import RunFolder
+from kcm_lightning.sweep import commands, sweep
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -145,6 +146,18 @@ def _report(words: list[str]) -> str:
     return report(options.folders, options.format)
 
 
+def _sweep(words: list[str]) -> int:
+    parser = OneLineParser(prog="python -m kcm_lightning sweep", description=sweep.__doc__.splitlines()[0])
+    parser.add_argument("file", help="YAML of the sweep")
+    parser.add_argument("--cell", type=int | None, help="run this cell alone, counted from 0")
+    parser.add_argument("--list", action="store_true", help="print each cell's commands as one line, and run nothing")
+    options = parser.parse_args(words)
+    if options.list:
+        print(commands(Path(options.file)), end="")
+        return 0
+    return sweep(Path(options.file), options.cell)
+
+
 def main(args: list[str] | None = None) -> None:
     """Runs a command.
 
@@ -158,6 +171,10 @@ def main(args: list[str] | None = None) -> None:
         words = find_configs(sys.argv[1:] if args is None else args)
         if words[:1] == ["report"]:
             print(_report(words[1:]), end="")
+            return
+        if words[:1] == ["sweep"]:
+            if _sweep(words[1:]):
+                sys.exit(1)
             return
         sys.argv[1:] = words
         KCMCLI(

@@ -29,7 +29,7 @@ FLOORS = [
     {"small", "large", "data"},
     {"collaboration"},
     {"module", "finetune", "results", "callbacks"},
-    {"calibrate", "run", "report"},
+    {"calibrate", "run", "report", "sweep"},
     {"parsing", "process"},
     {"cli"},
     {"__main__", "__init__"},

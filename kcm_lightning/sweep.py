@@ -1,0 +1,263 @@
+"""Many runs from one file: seeds times variants, each a run folder, none run twice."""
+
+import fcntl
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.results import write_text
+from kcm_lightning.tables import markdown_table
+
+_DONE = ".done"
+_PAUSE = 2.0  # seconds between looks at what another process does
+_KEYS = {"folder", "config", "options", "seeds", "steps", "variants"}
+_OF_A_VARIANT = {"config", "options", "steps", "needs"}
+
+
+@dataclass
+class Cell:
+    """One run of a sweep.
+
+    Args:
+        variant: its name.
+        seed: of the run.
+        folder: the run folder.
+        commands: the words of each of its commands, after `python -m kcm_lightning`.
+        needs: folders of the cells that must be done before.
+    """
+
+    variant: str
+    seed: int
+    folder: Path
+    commands: list[list[str]]
+    needs: list[Path] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / _DONE).is_file()
+
+
+def read_sweep(path: Path) -> list[Cell]:
+    """The cells of a sweep's file, in the order of seeds and variants.
+
+    Args:
+        path: YAML with `folder`, where the runs go; `config`, a configuration; `options` of all commands; `seeds`; `steps`, the
+            commands of a run ("fit", "calibrate --target lm_rate=0.6", "test --config {run}/calibrated.yaml", ...); and
+            `variants` by name, each with `options`, and perhaps its own `config`, `steps` and `needs`, names of
+            variants that go before it with the same seed. In steps and options, `{run}` is the run's folder, `{seed}` its
+            seed, `{sweep}` the sweep's folder.
+
+    Raises:
+        InputError: the file is not one of these.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no sweep file {str(path)!r}")
+    try:
+        wanted = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {error}") from error
+    if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= _KEYS:
+        raise InputError(f"{path}: a sweep has folder, config, options, seeds, steps and variants, and nothing else")
+    if not isinstance(wanted["variants"], dict) or not wanted["variants"] or not wanted["seeds"]:
+        raise InputError(f"{path}: give at least one variant and one seed")
+    cells = []
+    for seed in wanted["seeds"]:
+        for name, variant in wanted["variants"].items():
+            cells.append(_cell(path, wanted, str(name), variant or {}, seed))
+    known = {cell.folder for cell in cells}
+    for cell in cells:
+        for needed in cell.needs:
+            if needed not in known or needed == cell.folder:
+                raise InputError(f"{path}: variant {cell.variant} needs {needed.parent.name}, which is no other variant")
+    return cells
+
+
+def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: Any) -> Cell:
+    if not isinstance(variant, dict) or not set(variant) <= _OF_A_VARIANT or not isinstance(seed, int):
+        raise InputError(f"{path}: a variant has config, options, steps and needs; a seed is a whole number")
+    sweep = Path(wanted["folder"])
+    folder = sweep / name / str(seed)
+    config = variant.get("config") or wanted.get("config")
+    if not config:
+        raise InputError(f"{path}: variant {name} has no config")
+
+    def filled(text: str) -> str:
+        return text.replace("{run}", str(folder)).replace("{seed}", str(seed)).replace("{sweep}", str(sweep))
+
+    options = (wanted.get("options") or {}) | (variant.get("options") or {})
+    words = [f"--{option}={filled(_plain(value))}" for option, value in options.items()]
+    commands = []
+    for step in variant.get("steps") or wanted["steps"]:
+        command, *own = shlex.split(filled(step))
+        base = ["--config", str(config)] if command == "fit" else ["--config", str(folder / "config.yaml")]
+        given = [f"--seed_everything={seed}", *words] if command == "fit" else []
+        commands.append([command, *base, *given, *own, "--run", str(folder)])
+    return Cell(name, seed, folder, commands, [sweep / needed / str(seed) for needed in variant.get("needs") or []])
+
+
+def _plain(value: Any) -> str:
+    """An option's value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def sweep(path: Path, cell: int | None = None) -> int:
+    """Runs what is not done yet; several processes may do so at once, and a killed one is taken up where it was.
+
+    Args:
+        path: as of `read_sweep`.
+        cell: number of one cell, to run that alone.
+
+    Returns:
+        How many cells have failed.
+    """
+    cells = read_sweep(path)
+    if cell is not None and not 0 <= cell < len(cells):
+        raise InputError(f"{path} has cells 0 to {len(cells) - 1}, there is no {cell}")
+    wanted = cells if cell is None else [cells[cell]]
+    failed: set[Path] = set()
+    while _pass(wanted, failed):
+        pass
+    finished = [own for own in cells if own.finished]
+    if finished:
+        table = markdown_table(*sweep_table(finished))
+        write_text(cells[0].folder.parent.parent / "table.md", table)
+        print(table, end="")
+    print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed")
+    return len(failed)
+
+
+def _pass(cells: list[Cell], failed: set[Path]) -> bool:
+    """Runs each cell that is not done and needs nothing that is not; whether another pass may find more to do."""
+    ran = waiting = False
+    for cell in cells:
+        if cell.finished or failed.intersection([cell.folder, *cell.needs]):
+            continue
+        missing = [folder for folder in cell.needs if not (folder / _DONE).is_file()]
+        if missing:
+            waiting = waiting or any(_busy(folder) for folder in missing)
+            continue
+        outcome = _run(cell)
+        if outcome is False:
+            failed.add(cell.folder)
+        ran = ran or outcome is not None
+    if waiting and not ran:
+        time.sleep(_PAUSE)
+    return ran or waiting
+
+
+def _busy(folder: Path) -> bool:
+    if not (folder / ".lock").is_file():
+        return False
+    with _claimed(folder / ".lock") as free:
+        return not free
+
+
+def _run(cell: Cell) -> bool | None:
+    """Runs a cell's commands that have not ended well yet; None where another process is at it."""
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with _claimed(cell.folder / ".lock") as mine:
+        if not mine:
+            return None
+        if cell.finished:  # by another process, since this one looked
+            return None
+        for step, words in enumerate(cell.commands):
+            ended = cell.folder / f".done-{step}"
+            if ended.is_file():
+                continue
+            print(f"{cell.variant}, seed {cell.seed}: {words[0]}", flush=True)
+            code, said = _call(cell, words)
+            if code:
+                print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {cell.folder / 'sweep.log'}", flush=True)
+                return False
+            ended.touch()
+        (cell.folder / _DONE).touch()
+    return True
+
+
+def _call(cell: Cell, words: list[str]) -> tuple[int, str]:
+    """Exit status of a command, and the last line that it said."""
+    checkpoints = cell.folder / "checkpoints"
+    if words[0] == "fit" and (checkpoints / "last.ckpt").is_file():  # it was killed
+        words = [*words, "--ckpt_path", "last"]
+    elif words[0] == "fit":
+        shutil.rmtree(checkpoints, ignore_errors=True)  # killed before its first epoch ended
+    log = cell.folder / "sweep.log"
+    with log.open("a") as file:
+        run = subprocess.run([sys.executable, "-m", "kcm_lightning", *words], stdout=file, stderr=file, check=False)
+    return run.returncode, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Whether this process has a file's lock, which the system gives back when the process ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def commands(path: Path) -> str:
+    """Each cell's commands as one line of shell, for launchers of all kinds."""
+    lines = []
+    for cell in read_sweep(path):
+        runs = [shlex.join(["python", "-m", "kcm_lightning", *words]) for words in cell.commands]
+        lines.append(" && ".join(runs))
+    return "\n".join(lines) + "\n"
+
+
+def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
+    """A row a variant: mean, standard deviation and count of each figure that its results have.
+
+    Args:
+        cells: that are done; those without `results.json` are passed over.
+    """
+    by_variant: dict[str, list[dict[str, float]]] = {}
+    for cell in cells:
+        file = cell.folder / "results.json"
+        if file.is_file():
+            by_variant.setdefault(cell.variant, []).append(_figures(json.loads(file.read_text())))
+    names = list(dict.fromkeys(name for runs in by_variant.values() for run in runs for name in run))
+    rows = []
+    for variant, runs in by_variant.items():
+        shown = [[run[name] for run in runs if name in run] for name in names]
+        rows.append([variant, *(_spread(values) for values in shown), str(len(runs))])
+    return ["variant", *names, "runs"], rows
+
+
+def _figures(results: dict) -> dict[str, float]:
+    """What of a run's results stands in a sweep's table, in per cent (scores of captions times 100)."""
+    figures = {}
+    if "accuracy" in results:
+        for who in ("judge", "student", "teacher"):
+            if who in results["accuracy"]:
+                figures[f"{who}"] = results["accuracy"][who]["overall"]
+        figures |= {f"KCM {region}": value for region, value in results["accuracy"]["kcm"].items() if value is not None}
+    else:
+        for who in ("judge", "student", "teacher", "kcm"):
+            own = results["scores"].get(who, {})
+            figures |= {f"{who} {name}": own[name] for name in ("BLEU-4", "CIDEr") if name in own}
+    figures["LM rate"] = results["lm_rate"]["called"]
+    if "share_of_oracle_gain" in results:
+        figures["share"] = results["share_of_oracle_gain"]
+    return {name: 100 * value for name, value in figures.items()}
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "-"
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")

@@ -1,0 +1,179 @@
+"""Sweeps: what their files mean, runs that are killed and taken up again, two processes at one sweep."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+import yaml
+
+from kcm_lightning.cli import main
+from kcm_lightning.errors import InputError
+from kcm_lightning.sweep import Cell, commands, read_sweep, sweep, sweep_table
+
+ROOT = Path(__file__).parent.parent
+STUB = """
+import json, pathlib, sys, time
+words = sys.argv[1:]
+run = pathlib.Path(words[words.index("--run") + 1])
+with open(run / "calls.txt", "a") as file:
+    file.write(" ".join(words) + "\\n")
+time.sleep(float(next((w.split("=")[1] for w in words if w.startswith("--seconds=")), 0)))
+if "--fail=true" in words:
+    sys.exit("error: it was told to fail")
+if words[0] == "fit":
+    (run / "checkpoints").mkdir(exist_ok=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+else:
+    accuracy = {who: {"overall": 0.5} for who in ("judge", "student", "teacher")}
+    accuracy["kcm"] = {"head": 0.6, "overall": int(run.name) / 10}
+    (run / "results.json").write_text(json.dumps({"accuracy": accuracy, "lm_rate": {"called": 0.25}}))
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a sweep; its commands are run by a stand-in for the program that notes what it was asked."""
+    (tmp_path / "stub" / "kcm_lightning").mkdir(parents=True)
+    (tmp_path / "stub" / "kcm_lightning" / "__init__.py").touch()
+    (tmp_path / "stub" / "kcm_lightning" / "__main__.py").write_text(STUB)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
+    monkeypatch.chdir(tmp_path / "stub")  # the working folder is where `python -m` looks first
+
+    def write(**changes) -> Path:
+        wanted = {"folder": str(tmp_path / "sweep"), "config": "quickstart.yaml", "seeds": [1, 2], "steps": ["fit", "test"]}
+        wanted["variants"] = {"first": {}, "second": {"options": {"model.loss": "plain"}}}
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(wanted | changes, sort_keys=False))
+        return path
+
+    write.folder = tmp_path / "sweep"
+    return write
+
+
+def calls(cell: Path) -> list[str]:
+    return [line.split()[0] for line in (cell / "calls.txt").read_text().splitlines()]
+
+
+def test_every_cell_runs_once_and_the_table_has_mean_deviation_and_count(write, capsys):
+    path = write()
+    assert sweep(path) == 0 and sweep(path) == 0
+    for variant in ("first", "second"):
+        for seed in ("1", "2"):
+            assert calls(write.folder / variant / seed) == ["fit", "test"]
+    head, rows = sweep_table(read_sweep(path))
+    column = head.index("KCM overall")
+    assert [row[column] for row in rows] == [f"{mean((10, 20)):.2f} ± {stdev((10, 20)):.2f}"] * 2
+    assert [row[-1] for row in rows] == ["2", "2"] and rows[0][head.index("LM rate")] == "25.00 ± 0.00"
+    assert "4 of 4 cells are done, 0 have failed" in capsys.readouterr().out
+    assert (write.folder / "table.md").read_text().count("\n") == 4
+
+
+def test_places_are_filled_in_and_needs_go_first(write):
+    variants = {
+        "student": {"needs": ["judge"], "options": {"model.judge_ckpt": "{sweep}/judge/{seed}/checkpoints/best.ckpt"}},
+        "judge": {"steps": ["fit"], "options": {"model.student_phase.epochs": 0, "model.judge.depths": [1, 2]}},
+    }
+    path = write(variants=variants, steps=["fit", "test --config {run}/calibrated.yaml"], seeds=[1])
+    student, judge = read_sweep(path)
+    where = write.folder / "student" / "1"
+    assert student.commands[0] == [
+        *["fit", "--config", "quickstart.yaml", "--seed_everything=1"],
+        f"--model.judge_ckpt={write.folder}/judge/1/checkpoints/best.ckpt",
+        *["--run", str(where)],
+    ]
+    assert student.commands[1][-4:] == ["--config", f"{where}/calibrated.yaml", "--run", str(where)]
+    assert "--model.judge.depths=[1, 2]" in judge.commands[0]
+    assert sweep(path) == 0
+    assert (where / "calls.txt").stat().st_mtime >= (write.folder / "judge" / "1" / "calls.txt").stat().st_mtime
+    lines = commands(path).splitlines()
+    assert len(lines) == 2 and shlex.split(lines[1])[:4] == ["python", "-m", "kcm_lightning", "fit"]
+
+
+def test_a_failed_cell_is_told_the_others_go_on_and_the_next_sweep_tries_it_again(write, capsys):
+    variants = {"bad": {"options": {"fail": True}}, "after": {"needs": ["bad"]}, "good": {}}
+    assert sweep(write(variants=variants, seeds=[1])) == 1
+    printed = capsys.readouterr().out
+    assert "bad, seed 1: fit failed: error: it was told to fail" in printed and "1 of 3 cells are done, 1 have failed" in printed
+    assert not (write.folder / "after" / "1" / "calls.txt").exists()
+    assert sweep(write(variants=variants | {"bad": {}}, seeds=[1])) == 0
+    assert calls(write.folder / "bad" / "1") == ["fit", "fit", "test"] and calls(write.folder / "good" / "1") == ["fit", "test"]
+
+
+def start(path: Path) -> subprocess.Popen:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from kcm_lightning.sweep import sweep; "
+    return subprocess.Popen([sys.executable, "-c", code + f"sys.exit(sweep(Path({str(path)!r})))"], start_new_session=True)
+
+
+def test_two_processes_share_the_cells_and_run_none_twice(write):
+    variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(3)}}
+    path = write(variants=variants, seeds=[1, 2], options={"seconds": 0.3})
+    both = [start(path) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    cells = read_sweep(path)
+    assert all(cell.finished and calls(cell.folder) == ["fit", "test"] for cell in cells)
+
+
+def test_a_killed_sweep_is_taken_up_where_it_was(write):
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
+    process, cell = start(path), write.folder / "slow" / "1"
+    for _ in range(600):
+        if (cell / "calls.txt").is_file():
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (cell / "checkpoints").mkdir(exist_ok=True)
+    (cell / "checkpoints" / "last.ckpt").touch()  # as a fit of some epochs leaves
+    assert sweep(write(variants={"slow": {}}, seeds=[1])) == 0
+    lines = (cell / "calls.txt").read_text().splitlines()
+    assert len(lines) == 3 and lines[1].endswith("--ckpt_path last") and lines[2].startswith("test")
+
+
+def test_one_cell_alone(write):
+    assert sweep(write(), cell=3) == 0
+    assert [cell.finished for cell in read_sweep(write())] == [False, False, False, True]
+    with pytest.raises(InputError, match="has cells 0 to 3, there is no 4"):
+        sweep(write(), cell=4)
+
+
+def test_bad_files_are_refused(write, tmp_path):
+    for changes, said in (
+        ({"seeds": []}, "at least one variant and one seed"),
+        ({"seeds": ["a"]}, "a seed is a whole number"),
+        ({"other": 1}, "and nothing else"),
+        ({"config": None}, "has no config"),
+        ({"variants": {"a": {"needs": ["b"]}}}, "needs b, which is no other variant"),
+        ({"variants": {"a": {"option": {}}}}, "a variant has config"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_sweep(write(**changes))
+    with pytest.raises(InputError, match="there is no sweep file"):
+        read_sweep(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="is no YAML"):
+        read_sweep(tmp_path / "broken.yaml")
+
+
+def test_on_the_command_line_with_the_real_program(tmp_path, monkeypatch, tiny_classifier, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    options = {"model.teacher.name": str(tiny_classifier(10)), "model.judge_phase.epochs": 1, "model.student_phase.epochs": 1}
+    wanted = {"folder": "sweep", "config": "quickstart.yaml", "seeds": [3], "options": options, "variants": {"tiny": None}}
+    wanted["steps"] = ["fit", "calibrate --target lm_rate=0.5", "test --config {run}/calibrated.yaml"]
+    Path("sweep.yaml").write_text(yaml.safe_dump(wanted))
+    main(["sweep", "sweep.yaml", "--list"])
+    assert capsys.readouterr().out.count("&&") == 2
+    main(["sweep", "sweep.yaml"])
+    printed = capsys.readouterr().out
+    assert "| tiny |" in printed and "1 of 1 cells are done" in printed
+    assert (tmp_path / "sweep" / "tiny" / "3" / "results.json").is_file()
+
+
+def test_cells_without_results_have_no_row(tmp_path):
+    assert sweep_table([Cell("a", 0, tmp_path, [["fit"]])]) == (["variant", "runs"], [])
