@@ -72,11 +72,16 @@ def _plain(label: str) -> str:
     return label.lower().replace("_", " ").replace("-", " ").strip()
 
 
-def freeze(model: torch.nn.Module, precision: str, device: torch.device) -> torch.nn.Module:
-    """The model in eval mode, without gradients, in a precision ("auto": half on a GPU, float32 elsewhere)."""
+def precision_on(precision: str, device: torch.device) -> torch.dtype:
+    """The precision of a frozen model on a device; "auto" is half on a GPU, float32 elsewhere."""
     if precision == "auto":
         precision = "float16" if device.type == "cuda" else "float32"
-    return model.eval().requires_grad_(False).to(device, PRECISIONS[precision])
+    return PRECISIONS[precision]
+
+
+def freeze(model: torch.nn.Module, device: torch.device, precision: torch.dtype | None = None) -> torch.nn.Module:
+    """The model in eval mode and without gradients, on a device, in a precision where one is given."""
+    return model.eval().requires_grad_(False).to(device, precision)
 
 
 def fingerprint(name: str) -> str:

@@ -100,11 +100,10 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
         config = parser.parse_object(yaml.safe_load(Path(calibrated).read_text()), config)
     built = parser.instantiate_classes(config)
     module = built.model
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state)
-    knows = json.loads((folder / "data.json").read_text())
-    class_names = knows["class_names"]
+    saved_state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(saved_state["state_dict"])
+    class_names = json.loads((folder / "data.json").read_text())["class_names"]
     if module.captions:
-        module.know_vocabulary(built.data.vocabulary_of(knows["vocabulary"]), built.data.longest)
+        module.know_vocabulary(built.data.vocabulary_of(saved_state["vocabulary"]), built.data.longest)
     module.to(device).teacher.load(class_names, torch.device(device))
     return Run(module, built.data, class_names, str(saved["trainer"]["precision"] or "32-true"))

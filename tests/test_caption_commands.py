@@ -45,7 +45,7 @@ def trained(tmp_path_factory) -> Path:
         f"--model.scoring={SCORING}",
     ]
     options += ["--model.judge.depths=[1,1]", "--model.judge_phase.epochs=3", "--model.student_phase.epochs=1"]
-    options += ["--trainer.log_every_n_steps=1", "--model.distill_thresholds.judge=0.1"]
+    options += ["--trainer.log_every_n_steps=1", "--model.distill_thresholds.judge=0.1", "--data.distill_split=train"]
     kcm(folder, "fit", "--config", "flickr8k_recorded.yaml", *options)
     return folder
 
@@ -65,7 +65,6 @@ def test_fit_leaves_a_run_and_examples(trained):
         "val/lm_rate_called",
     } <= scalars
     assert events.Tags()["images"] == ["captions"]
-    assert len(json.loads((run / "data.json").read_text())["vocabulary"]) == 14
 
 
 def test_test_prints_table_4_and_its_figures_are_those_of_its_captions(trained):
@@ -77,14 +76,11 @@ def test_test_prints_table_4_and_its_figures_are_those_of_its_captions(trained):
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     assert results["samples"] == len(lines) == 9 and results["data"]["splits"]["left_out"]["unanswered"] == 3
     references = [line["references"] for line in lines]
-    for who, column in (
-        ("kcm", "caption"),
-        ("judge", "judge_caption"),
-        ("student", "student_caption"),
-        ("teacher", "teacher_caption"),
-    ):
-        wanted = score_captions([line[column] for line in lines], references, SCORING, meteor=SCORING == "ptb")
-        assert results["scores"][who] == pytest.approx(wanted), who
+    columns = {"kcm": "caption", "judge": "judge_caption", "student": "student_caption", "teacher": "teacher_caption"}
+    for who, column in columns.items():
+        meteor = SCORING == "ptb" and who == "kcm"  # its Java takes seconds to start
+        wanted = score_captions([line[column] for line in lines], references, SCORING, meteor=meteor)
+        assert {name: results["scores"][who][name] for name in wanted} == pytest.approx(wanted), who
     for line in lines:
         assert line["caption"] == line[f"{line['route']}_caption"] and line["confidence"] == line[f"{line['route']}_confidence"]
     called = sum(line["route"] == "teacher" for line in lines)
@@ -104,7 +100,7 @@ def test_calibrate_meets_its_target_and_says_what_to_expect(trained, target):
     printed = kcm(trained, "calibrate", "--config", str(run / "config.yaml"), "--target", target, scoring)
     assert "expected lm rate" in printed and "expected CIDEr minus teacher x 100" in printed
     chosen = json.loads((run / "calibrated.json").read_text())
-    assert chosen["samples"] == 6 and set(chosen["thresholds"]) == {"judge", "student", "teacher"}
+    assert chosen["samples"] == 12 and set(chosen["thresholds"]) == {"judge", "student", "teacher"}
     kcm(trained, "test", "--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml"), scoring)
     assert json.loads((run / "results.json").read_text())["thresholds"] == chosen["thresholds"]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from kcm_lightning.calibrate.recorder import Recorder
@@ -56,9 +57,11 @@ class CaptionRecorder(Recorder):
     def _kept(self, module: L.LightningModule, outcome: Outcome, batch: dict) -> dict:
         with module.trainer.precision_plugin.forward_context():
             shared = module.probability_of(outcome.judge_prediction, batch["small"])
+        said = zip(outcome.judge_prediction, outcome.student_prediction, strict=True)
+        same = torch.tensor([one == other for one, other in said], device=shared.device)
         kept = {
             "index": batch["index"],
-            "student_doubt": (outcome.student_confidence - shared).clamp_min(0),
+            "student_doubt": (outcome.student_confidence - shared).clamp_min(0).masked_fill(same, 0.0),
             "references": module.references(batch["index"]),
         }
         self.tokenizer = module.scoring

@@ -11,6 +11,7 @@ from kcm_lightning.calibrate.captions import CaptionRecorder
 from kcm_lightning.calibrate.classes import ClassRecorder
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds
+from kcm_lightning.metrics.captions import require_java
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import write_json, write_text
 from kcm_lightning.thresholds import Target, choose_thresholds, expected_on_unseen
@@ -50,6 +51,8 @@ class KCMTrainer(L.Trainer):
             raise InputError(f"{target}: accuracy_drop is for classes, bleu_drop and cider_drop are for captions")
         if model.second_gate != "student":
             raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
+        if isinstance(model, KCMCaptions) and model.scoring == "ptb":
+            require_java("--model.scoring=words")
         recording = CaptionRecorder if isinstance(model, KCMCaptions) else ClassRecorder
         # a paid model is asked only where the target cannot be met without its answers
         recorder = recording(ask=not model.teacher.paid or goal.measure is not None)
@@ -59,6 +62,8 @@ class KCMTrainer(L.Trainer):
         self.callbacks.append(recorder)
         self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
         answers, temperatures = recorder.recorded()
+        if len(answers) < 10:
+            raise InputError(f"the validation split has {len(answers)} samples: too few to choose thresholds on")
         chosen = choose_thresholds(answers, goal)
         thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
         expected = expected_on_unseen(answers, goal)

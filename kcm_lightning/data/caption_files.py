@@ -56,10 +56,13 @@ def read_official(file: Path, images: Path, split: str) -> list[Picture]:
     _load(file)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints
         coco = COCO(str(file))
-    return [
-        Picture(images / row["file_name"], [note["caption"] for note in coco.imgToAnns[number]], split)
-        for number, row in sorted(coco.imgs.items())
-    ]
+    try:
+        return [
+            Picture(images / row["file_name"], [note["caption"] for note in coco.imgToAnns[number]], split)
+            for number, row in sorted(coco.imgs.items())
+        ]
+    except KeyError as error:
+        raise InputError(f"{file} is no file of captions: an entry lacks {error}") from error
 
 
 def _load(file: Path) -> dict:

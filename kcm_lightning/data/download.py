@@ -5,6 +5,7 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def download(url: str, path: Path) -> None:
     if total is None and path.suffix == ".gz":
         _check_gzip(partial, url)
     os.replace(partial, path)
+
+
+def fetch_and_unpack(url: str, folder: Path, gives: str) -> None:
+    """Fetches a zip and unpacks it into a folder, unless that is done; the zip is removed at the end.
+
+    Args:
+        url: of the zip.
+        folder: where to put what is in it.
+        gives: a file or folder that it unpacks to. While the zip lies beside it, it may be half there.
+
+    Raises:
+        InputError: as of `download`, or the file is no zip.
+    """
+    path = folder / Path(url).name
+    if (folder / gives).exists() and not path.exists() and not path.with_name(f"{path.name}.part").exists():
+        return
+    download(url, path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in tqdm(archive.infolist(), desc=f"unpacking {path.name}", leave=False):
+                archive.extract(member, folder)
+    except zipfile.BadZipFile as error:
+        path.unlink()
+        raise InputError(f"{url} came damaged: {error}; the same command fetches it again") from error
+    path.unlink()
 
 
 def _check_gzip(partial: Path, url: str) -> None:

@@ -1,61 +1,39 @@
 """Captioned pictures: COCO, Flickr30k, Flickr8k."""
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from kcm_lightning.data.augment import random_crop, random_flip
 from kcm_lightning.data.base import DistillSplit, KCMDataModule
+from kcm_lightning.data.caption_batches import CaptionBatches
 from kcm_lightning.data.caption_files import Picture, read_karpathy, read_official
-from kcm_lightning.data.download import download
+from kcm_lightning.data.download import fetch_and_unpack
 from kcm_lightning.data.picture_store import PictureStore, shrink
-from kcm_lightning.data.reviews import number_of
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
 from kcm_lightning.json_lines import read_json_lines
+from kcm_lightning.pictures import known_as, shown
 from kcm_lightning.words import PADDING
 
-ZIPS = (  # Karpathy's split of COCO is of the pictures of 2014
-    "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
-    "http://images.cocodataset.org/zips/train2014.zip",
-    "http://images.cocodataset.org/zips/val2014.zip",
-)
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
-
-
-class CaptionBatches(Dataset):
-    """Whole batches of pictures and their captions by positions.
-
-    Args:
-        pictures: all of them.
-        store: their pixels.
-        tokens: their captions, padded, shape `(N, captions, L)`.
-    """
-
-    def __init__(self, pictures: list[Picture], store: PictureStore, tokens: Tensor):
-        self.pictures, self.store, self.tokens = pictures, store, tokens
-        self.places = torch.tensor([number_of(picture.path.name) for picture in pictures])
-
-    def __getitem__(self, positions: Tensor) -> dict:
-        return {
-            "pixels": self.store[positions],
-            "large": [str(self.pictures[position].path) for position in positions.tolist()],
-            "captions": self.tokens[positions],
-            "index": self.places[positions],
-        }
+ZIPS = {  # and what they unpack to; Karpathy's split of COCO is of the pictures of 2014
+    "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip": "dataset_coco.json",
+    "http://images.cocodataset.org/zips/train2014.zip": "train2014",
+    "http://images.cocodataset.org/zips/val2014.zip": "val2014",
+}
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 class MSCOCO(KCMDataModule):
     """Pictures with captions, in Karpathy's format or COCO's own.
 
-    A picture's stable place is a hash of its file name. Pictures are decoded once, to their middle square.
+    A picture's stable place is a hash of its path within `root`. Pictures are decoded once, to their middle square.
 
     Args:
         root: folder of the data.
@@ -63,8 +41,8 @@ class MSCOCO(KCMDataModule):
         annotations: instead of that, COCO's annotation file of each split (train, val, test), each in `root`; the pictures of
             `captions_val2017.json` are in `val2017`.
         images: folder in `root` that Karpathy's file names are relative to.
-        answered: JSON lines with `filename`: other pictures of val and test are left out, and counted. For large models
-            whose answers are recorded.
+        answered: JSON lines with `filename`, with or without folders: other pictures of val and test are left out, and counted.
+            For large models whose answers are recorded.
         download: fetch COCO's pictures of 2014 (19 GB) and Karpathy's files into `root`.
         bad_pictures: "stop" at missing and damaged pictures, or "skip" them.
         image_size: height and width that the small models see.
@@ -111,7 +89,7 @@ class MSCOCO(KCMDataModule):
 
     @property
     def title(self) -> str:
-        left_out = ", ".join(f"{count} {why}" for why, count in self.left_out.items() if count)
+        left_out = _in_words(self.left_out)
         return self.name + (f" (left out: {left_out})" if left_out else "")
 
     @property
@@ -120,12 +98,9 @@ class MSCOCO(KCMDataModule):
 
     def prepare_data(self) -> None:
         """Fetches the data if asked to, and decodes every picture once."""
-        if self.download and not (self.root / self.captions).is_file():
-            for url in ZIPS:
-                path = self.root / Path(url).name
-                download(url, path)
-                with zipfile.ZipFile(path) as archive:
-                    archive.extractall(self.root)
+        if self.download:
+            for url, gives in ZIPS.items():
+                fetch_and_unpack(url, self.root, gives)
         self._decoded([picture.path for picture in self._read()])
 
     def _read(self) -> list[Picture]:
@@ -156,16 +131,22 @@ class MSCOCO(KCMDataModule):
         pictures = self._read()
         store = self._decoded([picture.path for picture in pictures])
         self._refuse_bad([pictures[number].path for number in store.bad])
-        self.left_out = {"bad": len(store.bad), "unanswered": 0}
+        self.left_out = {"bad": len(store.bad), "uncaptioned": 0, "unanswered": 0}
         bad, known = set(store.bad), self._answered()
         rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
         for number, picture in enumerate(pictures):
-            if number in bad or picture.split not in rows or not picture.captions:
+            if number in bad or picture.split not in rows:
                 continue
-            if known is not None and picture.split != "train" and picture.path.name not in known:
+            if not picture.captions:
+                self.left_out["uncaptioned"] += 1
+                continue
+            if known is not None and picture.split != "train" and known_as(picture.path, known) is None:
                 self.left_out["unanswered"] += 1
                 continue
             rows[picture.split].append(number)
+        empty = ", ".join(split for split, numbers in rows.items() if not numbers)
+        if empty:
+            raise InputError(f"{self.root}: no picture of split {empty} can be used; left out: {_in_words(self.left_out)}")
         self.positions = {split: torch.tensor(numbers) for split, numbers in rows.items()}
         if self.distill_split != "train":
             val = self.positions["val"]
@@ -178,13 +159,17 @@ class MSCOCO(KCMDataModule):
                 f"the training captions make a vocabulary of {has}: set --data.vocab_size={has} or less, and "
                 "--model.judge.vocab_size to the same"
             )
-        self.batches = CaptionBatches(pictures, store, self._encoded(pictures))
+        names = [self._within_root(picture.path) for picture in pictures]
+        self.batches = CaptionBatches(pictures, store, self._encoded(pictures), names)
+        if len(self.batches.places.unique()) < len(pictures):
+            raise InputError(f"{self.root}: some pictures are named twice in the caption files")
         self._references = dict(zip(self.batches.places.tolist(), (picture.captions for picture in pictures), strict=True))
-        if any(self.left_out.values()):
-            rank_zero_info(f"left out: {self.left_out['bad']} bad pictures, {self.left_out['unanswered']} without an answer")
+
+    def _within_root(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def vocabulary_of(self, units: list) -> Vocabulary:
-        """The vocabulary of a trained run, by the units that its `data.json` has."""
+        """The vocabulary of a trained run, by the units that its checkpoint has."""
         return Vocabulary(units, self._load_tokenizer())
 
     def _load_tokenizer(self):
@@ -212,10 +197,10 @@ class MSCOCO(KCMDataModule):
     def _refuse_bad(self, paths: list[Path]) -> None:
         if not paths:
             return
-        shown = ", ".join(str(path) for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+        listed = ", ".join(shown(path) for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
         if self.bad_pictures == "stop":
-            raise InputError(f"{len(paths)} pictures are missing or damaged: {shown}; --data.bad_pictures=skip leaves them out")
-        rank_zero_info(f"{len(paths)} pictures are missing or damaged and are left out: {shown}")
+            raise InputError(f"{len(paths)} pictures are missing or damaged: {listed}; --data.bad_pictures=skip leaves them out")
+        rank_zero_warn(f"{len(paths)} pictures are missing or damaged and are left out: {listed}")
 
     def predict_dataloader(self) -> DataLoader:
         """The pictures of `predict_folder`, or the test split. Pictures that cannot be read are named and left out."""
@@ -226,13 +211,17 @@ class MSCOCO(KCMDataModule):
         if not paths:
             raise InputError(f"--data.predict_folder: there are no pictures in {self.predict_folder!r}")
         store = self._decoded(paths)
+        bad = set(store.bad)
         self.unreadable = [paths[number] for number in store.bad]
-        kept = torch.tensor([number for number in range(len(paths)) if number not in set(store.bad)])
+        kept = torch.tensor([number for number in range(len(paths)) if number not in bad], dtype=torch.long)
+        if not len(kept):
+            listed = ", ".join(shown(path) for path in paths[:5])
+            raise InputError(f"--data.predict_folder: no picture in {self.predict_folder!r} can be read: {listed}")
         pictures = [Picture(path, [], "predict") for path in paths]
-        whole, self.batches = (
-            self.batches,
-            CaptionBatches(pictures, store, torch.zeros(len(paths), 1, self.longest, dtype=torch.long)),
-        )
+        # a folder's pictures may change while its name stays: size and time tell a cache
+        names = [f"{shown(path.resolve())} {(state := path.stat()).st_size} {state.st_mtime_ns}" for path in paths]
+        tokens = torch.zeros(len(paths), 1, self.longest, dtype=torch.long)
+        whole, self.batches = self.batches, CaptionBatches(pictures, store, tokens, names)
         try:
             return self._loader(kept)
         finally:
@@ -248,9 +237,8 @@ class MSCOCO(KCMDataModule):
     def fingerprint(self) -> dict:
         result: dict = {"left_out": self.left_out, "vocabulary": len(self.vocabulary)}
         for split, positions in self.positions.items():
-            names = sorted(
-                f"{self.batches.pictures[p].path.name}: {self.batches.pictures[p].captions}" for p in positions.tolist()
-            )
+            used = [self.batches.pictures[p] for p in positions.tolist()]
+            names = sorted(f"{picture.path.name}: {picture.captions}" for picture in used)
             result[split] = {"samples": len(names), "sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]}
         return result
 
@@ -268,6 +256,9 @@ class MSCOCO(KCMDataModule):
 
     def batch_of(self, inputs: list[str]) -> dict:
         """A batch of a user's pictures, by their paths."""
+        if isinstance(inputs, str | Path) or not inputs:
+            raise InputError("pictures must be a list of paths")
+        inputs = [str(path) for path in inputs]
         pixels = [shrink(Path(path), self.image_size) for path in inputs]
         bad = [path for path, own in zip(inputs, pixels, strict=True) if own is None]
         if bad:
@@ -277,6 +268,10 @@ class MSCOCO(KCMDataModule):
     def _normalise(self, pixels: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (self.mean, self.std))
         return ((pixels.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _in_words(left_out: dict[str, int]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
 
 
 def _state(path: Path):

@@ -3,11 +3,14 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kcm_lightning.errors import InputError
+
+_STALE = 24 * 3600  # seconds after which nobody is still writing
 
 
 @contextmanager
@@ -15,7 +18,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     """A folder to write to, which takes its place when all of it is written.
 
     Args:
-        folder: where it goes. What a killed process has left of an earlier try is removed.
+        folder: where it goes. What a killed process has left of an earlier try is removed after a day.
 
     Raises:
         InputError: the place cannot be written to.
@@ -27,11 +30,14 @@ def written_whole(folder: Path) -> Iterator[Path]:
         raise InputError(f"--data.prepared: {folder.parent} cannot be written to: {error.strerror}") from error
     try:
         yield partial
-        if folder.exists():  # another process was faster
-            shutil.rmtree(partial)
-        else:
+        try:
             os.replace(partial, folder)
-            for left in folder.parent.glob(f".{folder.name}.*"):
+        except OSError:
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(partial)  # another process was faster
+        for left in folder.parent.glob(f".{folder.name}.*"):
+            if time.time() - left.stat().st_mtime > _STALE:
                 shutil.rmtree(left, ignore_errors=True)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -53,7 +53,7 @@ class CachedCaptions(OnDisk, LargeCaptioner):
             asked = None if hint is None else Answer(take(hint.prediction, rows), take(hint.confidence, rows))
             fresh = ask(take(inputs, rows), asked)
             for place, row in enumerate(missing):
-                found[row] = _row(fresh, place)
+                found[row] = fresh.rows(torch.tensor([place]))
             self._write({keys[row]: found[row] for row in missing if found[row].prediction[0] is not None})
         return join(found)
 
@@ -69,14 +69,6 @@ class CachedCaptions(OnDisk, LargeCaptioner):
         rows = [(self._key, *key, *_packed(answer)) for key, answer in answers.items()]
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO captions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _row(answer: CaptionAnswer, row: int) -> CaptionAnswer:
-    one = slice(row, row + 1)
-    steps = answer.steps
-    if steps is not None:
-        steps = Steps(steps.tokens[one], steps.likely[one], steps.probabilities[one], steps.end)
-    return CaptionAnswer(answer.prediction[one], answer.confidence[one], steps)
 
 
 def _packed(answer: CaptionAnswer) -> tuple:

@@ -39,6 +39,13 @@ class CaptionAnswer(Answer):
 
     steps: Steps | None = None
 
+    def rows(self, rows: Tensor) -> "CaptionAnswer":
+        """The answers at some rows."""
+        steps, own = self.steps, rows.to(self.confidence.device)
+        if steps is not None:
+            steps = Steps(steps.tokens[own], steps.likely[own], steps.probabilities[own], steps.end)
+        return CaptionAnswer([self.prediction[row] for row in rows.tolist()], self.confidence[own], steps)
+
 
 class LargeCaptioner(LargeModel):
     """A frozen large model whose answers are captions. It has no distribution over classes.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, precision_on
 from kcm_lightning.large.base import LargeModel
 from kcm_lightning.prompts import PLAIN, fill, prune, to_bins
 
@@ -66,7 +66,7 @@ class CLIP(LargeModel):
         model = from_pretrained(AutoModel, self.name, option)
         self.processor = from_pretrained(AutoImageProcessor, self.name, option)
         self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
-        self.model = freeze(model, self.precision, device)
+        self.model = freeze(model, device, precision_on(self.precision, device))
         self._names_digest = hashlib.sha256("\n".join(class_names).encode()).hexdigest()[:16]
         self._text = self._encode_prompts(class_names)
 

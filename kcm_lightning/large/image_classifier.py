@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order, precision_on
 from kcm_lightning.large.base import LargeModel
 
 
@@ -30,7 +30,7 @@ class ImageClassifier(LargeModel):
         model = from_pretrained(AutoModelForImageClassification, self.name, "--model.teacher.name")
         self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.teacher.name")
         self.order = label_order(model.config, class_names, "--model.teacher.name", "image_classifier_finetune.yaml")
-        self.model = freeze(model, self.precision, device)
+        self.model = freeze(model, device, precision_on(self.precision, device))
 
     @property
     def identity(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import caption_confidence
-from kcm_lightning.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained
+from kcm_lightning.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained, precision_on
 from kcm_lightning.large.base import Answer
 from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner, Steps, join
 from kcm_lightning.pictures import open_picture
@@ -70,7 +70,8 @@ class ImageToText(LargeCaptioner):
         if self.precision == "int8":
             self.model = from_pretrained(AutoModelForImageTextToText, self.name, option, **_in_8_bits()).eval()
         else:
-            self.model = freeze(from_pretrained(AutoModelForImageTextToText, self.name, option), self.precision, device)
+            dtype = precision_on(self.precision, device)  # some models keep parts of themselves in float32
+            self.model = freeze(from_pretrained(AutoModelForImageTextToText, self.name, option, dtype=dtype), device)
 
     @property
     def identity(self) -> str:
@@ -96,11 +97,21 @@ class ImageToText(LargeCaptioner):
 
     def _caption(self, inputs: Sequence[str], hint: Answer | None, with_steps: bool) -> CaptionAnswer:
         texts = self._prompts(hint, len(inputs))
-        parts = []
-        for start in range(0, len(inputs), self.batch_size):
-            own = slice(start, start + self.batch_size)
-            parts.append(self._generate(inputs[own], None if texts is None else texts[own], with_steps))
-        return join(parts)
+        parts, order = [], []
+        for rows in self._together(texts, len(inputs)):
+            order += rows
+            own = None if texts is None else [texts[row] for row in rows]
+            parts.append(self._generate([inputs[row] for row in rows], own, with_steps))
+        return join(parts).rows(torch.tensor(order).argsort())
+
+    def _together(self, texts: list[str] | None, count: int) -> list[list[int]]:
+        """Rows that are captioned at once; BLIP's `generate` takes no padding before a prompt, so there they are equally long."""
+        groups = {0: list(range(count))}
+        if texts is not None and self.model.config.model_type == "blip":
+            groups = {}
+            for row, text in enumerate(texts):
+                groups.setdefault(len(self.tokenizer(text)["input_ids"]), []).append(row)
+        return [rows[i : i + self.batch_size] for rows in groups.values() for i in range(0, len(rows), self.batch_size)]
 
     @torch.no_grad()
     def _generate(self, paths: Sequence[str], texts: list[str] | None, with_steps: bool) -> CaptionAnswer:
@@ -108,6 +119,8 @@ class ImageToText(LargeCaptioner):
         asked = {} if texts is None else {"text": texts, "padding": True}
         batch = self.processor(images=pictures, return_tensors="pt", **asked).to(self.model.device)
         batch = {name: value.to(self.model.dtype) if value.is_floating_point() else value for name, value in batch.items()}
+        if texts is not None and self.model.config.model_type == "git":  # its processor ends a prompt as if it were a caption
+            batch |= {name: batch[name][:, :-1] for name in ("input_ids", "attention_mask")}
         with torch.autocast(self.model.device.type, enabled=False):
             made = self.model.generate(
                 **batch,
@@ -121,10 +134,12 @@ class ImageToText(LargeCaptioner):
         beams = getattr(made, "beam_indices", None)
         said = self.model.compute_transition_scores(made.sequences, made.scores, beams, normalize_logits=self.beams == 1).float()
         tokens = made.sequences[:, -said.shape[1] :]
-        counted = self._counted(tokens) & torch.isfinite(said)
-        captions = [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
-        steps = self._steps(made.logits, beams, tokens, counted) if with_steps else None
-        return CaptionAnswer(captions, caption_confidence(said, counted), steps)
+        counted = self._counted(tokens) & (torch.ones_like(tokens, dtype=torch.bool) if beams is None else beams >= 0)
+        texts = [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        broken = (counted & ~torch.isfinite(said)).any(1)  # half precision can overflow: that is no answer
+        captions = [None if bad else text for text, bad in zip(texts, broken.tolist(), strict=True)]
+        confidence = caption_confidence(said, counted).masked_fill(broken, float("nan"))
+        return CaptionAnswer(captions, confidence, self._steps(made.logits, beams, tokens, counted) if with_steps else None)
 
     def _steps(self, logits: tuple[Tensor, ...], beams: Tensor | None, tokens: Tensor, counted: Tensor) -> Steps:
         """The distributions that the tokens of the best captions were chosen from."""
@@ -144,6 +159,8 @@ class ImageToText(LargeCaptioner):
 
     def _ends(self) -> Tensor:
         ends = self.model.generation_config.eos_token_id
+        if self.model.config.model_type == "blip":  # what its `generate` passes on
+            ends = self.model.config.text_config.sep_token_id
         return torch.tensor([ends] if isinstance(ends, int) else ends or [-1])
 
     def _counted(self, tokens: Tensor) -> Tensor:

@@ -11,10 +11,13 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.json_lines import read_json_lines
 from kcm_lightning.large.base import Answer, LargeModel
 from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner
+from kcm_lightning.pictures import known_as
 
 
 class RecordedCaptions(LargeCaptioner):
-    """Captions out of a file of JSON lines, each with `filename`, `caption` and perhaps `confidence`, a fraction in [0, 1].
+    """Captions out of a file of JSON lines.
+
+    Each line has `filename`, with or without folders, `caption` and perhaps `confidence`, a fraction in [0, 1].
 
     In `fit`, a picture without a caption is one that the model is not confident of; in `test` it is an error
     (`--data.answered` leaves such pictures out).
@@ -71,9 +74,13 @@ class RecordedCaptions(LargeCaptioner):
         Raises:
             InputError: a picture has no caption, and it is not `in_fit`; it is named.
         """
-        found = [self.captions.get(Path(path).name, (None, float("nan"))) for path in inputs]
+        names = [known_as(Path(path), self.captions) for path in inputs]
+        found = [(None, float("nan")) if name is None else self.captions[name] for name in names]
         missing = [path for path, (caption, _) in zip(inputs, found, strict=True) if caption is None]
         if missing and not in_fit:
-            raise InputError(f"{self.path} has no caption of {missing[0]}; --data.answered {self.path} leaves such pictures out")
+            raise InputError(
+                f"{self.path} has no caption of {missing[0]}; --data.answered {self.path} leaves such pictures of the data set "
+                "out, pictures of one's own need a large model that can see"
+            )
         captions, confidences = zip(*found, strict=True)
         return CaptionAnswer(list(captions), torch.tensor(confidences, device=self.device))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order
+from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order, precision_on
 from kcm_lightning.large.base import LargeModel
 from kcm_lightning.prompts import BINS, check_template, state, to_bins
 
@@ -46,7 +46,7 @@ class TextClassifier(LargeModel):
         self._length = min(self.max_tokens or positions, positions, self._tokenizer.model_max_length)
         self._order = label_order(model.config, class_names, option, "apd_bert_finetune.yaml")
         self._class_names = class_names
-        self.model = freeze(model, self.precision, device)
+        self.model = freeze(model, device, precision_on(self.precision, device))
 
     @property
     def identity(self) -> str:

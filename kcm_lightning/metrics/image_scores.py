@@ -121,14 +121,14 @@ def score_difference(one: ImageScores, other: ImageScores, level: float = 0.95, 
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(one)
-    rows = torch.randint(count, (draws, count), generator=generator)
-    times = torch.zeros(draws, count, dtype=torch.double).scatter_add_(1, rows, torch.ones(draws, count, dtype=torch.double))
-
-    def drawn(scores: ImageScores) -> dict[str, Tensor]:
-        return {"BLEU-4": bleu_of(times @ scores.bleu)[:, 3], "CIDEr": times @ scores.cider / count}
-
-    found, mine, others = {}, drawn(one), drawn(other)
-    for name in mine:
-        low, high = (mine[name] - others[name]).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()).tolist()
+    gained: dict[str, list[Tensor]] = {"BLEU-4": [], "CIDEr": []}
+    for part in torch.arange(draws).split(max(1, 2_000_000 // count)):  # a matrix of 16 MB at a time
+        rows = torch.randint(count, (len(part), count), generator=generator)
+        times = torch.zeros(len(part), count, dtype=torch.double).scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.double))
+        gained["BLEU-4"].append((bleu_of(times @ one.bleu) - bleu_of(times @ other.bleu))[:, 3])
+        gained["CIDEr"].append(times @ (one.cider - other.cider) / count)
+    found = {}
+    for name, parts in gained.items():
+        low, high = torch.cat(parts).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()).tolist()
         found[name] = {"difference": one.scores()[name] - other.scores()[name], "low": low, "high": high}
     return found

@@ -11,13 +11,13 @@ from kcm_lightning.collaboration import RowsByPlace, Said, Says
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.distillation import gated_distillation
 from kcm_lightning.errors import InputError
-from kcm_lightning.gating import CaptionConfidence, caption_confidence, partition, probabilities
+from kcm_lightning.gating import CaptionConfidence, Temperatures, caption_confidence, partition, probabilities
 from kcm_lightning.large import LargeCaptioner
 from kcm_lightning.large.captioner import CaptionAnswer
 from kcm_lightning.metrics.captions import CaptionScores, Tokenizer, require_java
 from kcm_lightning.module.kcm import KCMModule
 from kcm_lightning.module.lessons import Lessons
-from kcm_lightning.small.captioner import generate
+from kcm_lightning.small.captioner import NEVER_SAID, generate
 from kcm_lightning.words import PADDING
 
 
@@ -44,10 +44,13 @@ class KCMCaptions(KCMModule):
         scoring: Tokenizer = "ptb",
         **kwargs,
     ):
-        super().__init__(loss="plain", **kwargs)
+        super().__init__(loss="plain", temperatures=Temperatures(), **kwargs)
+        if self.judge_phase.cutmix or self.student_phase.cutmix:
+            raise InputError("--model: cutmix mixes classes, and captions have none: set it to 0")
         if beams < 1:
             raise InputError(f"--model.beams={beams} must be at least 1")
         self.beams, self.caption_confidence, self.scoring = beams, caption_confidence, scoring
+        self.vocabulary: Vocabulary | None = None
 
     def setup(self, stage: str) -> None:
         if not isinstance(self.teacher, LargeCaptioner):
@@ -63,6 +66,17 @@ class KCMCaptions(KCMModule):
         _check_tokenizer(data.vocabulary, self.teacher)
         self.references = data.references
         self.scores = nn.ModuleDict({who: CaptionScores("words", meteor=False) for who in ("judge", "student", "kcm")})
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["vocabulary"] = self.vocabulary.units
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Takes the vocabulary that the weights were trained with; to go on training, it must be the data's."""
+        units = checkpoint["vocabulary"]
+        if self.vocabulary is not None and units != self.vocabulary.units:
+            if self.trainer.state.fn == "fit":
+                raise InputError("the checkpoint's vocabulary is another one: the training captions are no longer the same")
+            self.vocabulary = Vocabulary(units, self.vocabulary.tokenizer)
 
     def know_vocabulary(self, vocabulary: Vocabulary, longest: int) -> None:
         """What the small models' numbers stand for, and how many a caption may have."""
@@ -136,11 +150,13 @@ class KCMCaptions(KCMModule):
         tokens = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(self.vocabulary.encode(caption, self.longest)) for caption in captions], True, PADDING
         ).to(images.device)
-        said = probabilities(self.student(images, tokens)).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).log()
+        logits = self.student(images, tokens).float()
+        logits[..., NEVER_SAID] = float("-inf")  # as in its own captions
+        said = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         return caption_confidence(said, tokens != PADDING, self.caption_confidence)
 
     def _score(self, who: str, prediction: list[str], batch: dict) -> None:
-        if self.trainer.state.fn == "fit":  # `test` scores all captions at its end, with COCO's tokenizer
+        if self.trainer.state.fn != "test":  # which scores all captions at its end, with COCO's tokenizer
             self.scores[who].update(prediction, self.references(batch["index"]))
 
     def _scored(self, split: str) -> dict[str, Tensor | float]:

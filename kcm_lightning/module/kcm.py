@@ -105,7 +105,7 @@ class KCMModule(L.LightningModule):
         self.lm_rate = LMRate()
         self._know(data)
         if stage == "fit" and self.judge_ckpt:
-            load_judge(self.judge, self.judge_ckpt)
+            load_judge(self.judge, self.judge_ckpt, getattr(getattr(self, "vocabulary", None), "units", None))
         elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
             self.judge.initialise()
         if stage == "fit":

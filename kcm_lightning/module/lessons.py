@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kcm_lightning.gating import Part
-from kcm_lightning.words import PADDING
+from kcm_lightning.words import PADDING, UNKNOWN
 
 _CHOICES = 20  # tokens of each place that are kept
 
@@ -31,8 +31,12 @@ class Lessons:
     def of(cls, tokens: Tensor, distribution: Tensor) -> "Lessons":
         """Lessons of one teacher; `distribution` has shape `(N, L, V)`."""
         top = distribution.topk(min(_CHOICES, distribution.shape[-1]))
-        shares = top.values / top.values.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        return cls(torch.full((len(tokens),), int(Part.JUDGE), device=tokens.device), tokens, top.indices, shares)
+        sums = top.values.sum(-1, keepdim=True)
+        shares = top.values / sums.clamp_min(torch.finfo(torch.float32).tiny)
+        likely, nothing = top.indices, sums[..., 0] == 0
+        likely[..., 0] = likely[..., 0].masked_fill(nothing, UNKNOWN)  # all that is probable lies outside the vocabulary
+        shares[..., 0] = shares[..., 0].masked_fill(nothing, 1.0)
+        return cls(torch.full((len(tokens),), int(Part.JUDGE), device=tokens.device), tokens, likely, shares)
 
     def replaced(self, large: "Lessons", parts: Tensor) -> "Lessons":
         """These, with the large model's where that teaches, and nothing where nobody does, on the CPU."""

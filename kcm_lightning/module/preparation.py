@@ -37,15 +37,23 @@ def check_sizes(judge: nn.Module, data: L.LightningDataModule) -> None:
             raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
 
 
-def load_judge(judge: nn.Module, path: str) -> None:
+def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> None:
     """Takes a judge's weights from a checkpoint of a run.
 
+    Args:
+        judge: to fill.
+        path: of the checkpoint.
+        vocabulary: units that a captioner's numbers stand for.
+
     Raises:
-        InputError: there is no file, or its judge has another shape.
+        InputError: there is no file, or its judge has another shape or vocabulary.
     """
     if not Path(path).is_file():
         raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if checkpoint.get("vocabulary", vocabulary) != vocabulary:
+        raise InputError(f"--model.judge_ckpt: the judge in {path!r} was trained with another vocabulary")
+    state = checkpoint["state_dict"]
     state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
     try:
         judge.load_state_dict(state)

@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from kcm_lightning.gating import Route
+from kcm_lightning.pictures import shown
 from kcm_lightning.results.captions import caption_rows, summarise_captions, write_caption_curve
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.files import write_text
@@ -26,9 +27,6 @@ class CaptionResultsWriter(ResultsWriter):
     """
 
     columns = ("large", "index")
-
-    def _knows(self, data: L.LightningDataModule) -> dict[str, Any]:
-        return super()._knows(data) | {"vocabulary": data.vocabulary.units}
 
     def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
         references = data.references(columns["index"])
@@ -59,7 +57,7 @@ class CaptionResultsWriter(ResultsWriter):
 
 def _name(path: str | Path, folder: str | None) -> str:
     """A picture's name: within the folder that was asked about, else of the file alone."""
-    return Path(path).relative_to(folder).as_posix() if folder else Path(path).name
+    return shown(Path(path).relative_to(folder)) if folder else Path(path).name
 
 
 def _rows(columns: Columns, folder: str | None) -> list[dict[str, Any]]:

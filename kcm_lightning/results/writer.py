@@ -52,11 +52,8 @@ class ResultsWriter(L.Callback):
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
-            write_json(self.folder / "data.json", self._knows(trainer.datamodule))
-
-    def _knows(self, data: L.LightningDataModule) -> dict[str, Any]:
-        """What a trained run must know of its data."""
-        return {"class_names": data.class_names, "splits": data.splits()}
+            data = trainer.datamodule
+            write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
 
     def on_test_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
         self.outcomes.append(outputs)

@@ -11,6 +11,8 @@ from kcm_lightning.kan import KANConv2d, KANLinear, KANRecurrent
 from kcm_lightning.small.ckan import residual_stages
 from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
 
+NEVER_SAID = [PADDING, BEGIN, UNKNOWN]
+
 
 @dataclass
 class Captions:
@@ -106,7 +108,7 @@ class CaptionNet(nn.Module):
         """
         state = self.reader.step(self.word_norm(self.words(words)), state)
         logits = self._logits(state.unsqueeze(1), grid).squeeze(1).float()
-        logits[:, [PADDING, BEGIN, UNKNOWN]] = float("-inf")
+        logits[:, NEVER_SAID] = float("-inf")
         return logits.log_softmax(-1), state
 
 

@@ -1,12 +1,13 @@
 """Downloads against a server on the loopback that can cut off and go on."""
 
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 
-from kcm_lightning.data.download import download
+from kcm_lightning.data.download import download, fetch_and_unpack
 from kcm_lightning.errors import InputError
 
 CONTENT = bytes(range(256)) * 5_000
@@ -83,3 +84,27 @@ def test_errors_are_one_line(server, tmp_path):
         download(f"{server.url}/missing", tmp_path / "x")
     with pytest.raises(InputError, match="could not be fetched"):
         download("http://127.0.0.1:9", tmp_path / "x")
+
+
+def test_a_zip_is_fetched_unpacked_and_done_with_and_gone_on_with_where_it_was_cut(tmp_path, monkeypatch):
+    fetched = []
+
+    def fetch(url, path):
+        fetched.append(path.name)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("pictures/1.txt", "one")
+            archive.writestr("pictures/2.txt", "two")
+
+    monkeypatch.setattr("kcm_lightning.data.download.download", fetch)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.txt").write_text("half")
+    (tmp_path / "a.zip.part").touch()  # a fetch that was cut off
+    fetch_and_unpack("http://x/a.zip", tmp_path, "pictures")
+    assert (tmp_path / "pictures" / "1.txt").read_text() == "one" and not (tmp_path / "a.zip").exists()
+    (tmp_path / "a.zip.part").unlink()
+    fetch_and_unpack("http://x/a.zip", tmp_path, "pictures")
+    assert fetched == ["a.zip"]
+    monkeypatch.setattr("kcm_lightning.data.download.download", lambda url, path: path.write_bytes(b"no zip"))
+    with pytest.raises(InputError, match="came damaged"):
+        fetch_and_unpack("http://x/b.zip", tmp_path, "others")
+    assert not (tmp_path / "b.zip").exists()

@@ -61,7 +61,7 @@ def test_pictures_without_an_answer_are_left_out_and_counted(make):
     answers.write_text("".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "x"}) + "\n" for n in range(30, 50)))
     data = make(answered=str(answers))
     assert len(data.positions["train"]) == 32 and len(data.positions["val"]) == 12 and len(data.positions["test"]) == 6
-    assert data.fingerprint()["left_out"] == {"bad": 0, "unanswered": 6}
+    assert data.fingerprint()["left_out"] == {"bad": 0, "uncaptioned": 0, "unanswered": 6}
 
 
 def test_official_annotation_files(make, tmp_path):
@@ -84,6 +84,51 @@ def test_official_annotation_files(make, tmp_path):
     for split in ("train", "val", "test"):
         assert official.fingerprint()[split] == karpathy.fingerprint()[split]
     assert official.name == "coco" and karpathy.name == "tiny"
+
+
+def test_pictures_of_one_name_in_several_folders_are_several_pictures(make, tmp_path):
+    root, files = tmp_path / "coco", {}
+    for split, colour in (("train", "red"), ("val", "green"), ("test", "blue")):
+        (root / f"{split}2017").mkdir(parents=True)
+        Image.new("RGB", (20, 20), colour).save(root / f"{split}2017" / "000.jpg")
+        files[split] = f"captions_{split}2017.json"
+        images, notes = [{"id": 1, "file_name": "000.jpg"}], [{"id": 1, "image_id": 1, "caption": f"all {colour}"}]
+        (root / files[split]).write_text(json.dumps({"images": images, "annotations": notes}))
+    data = make(root=str(root), annotations=files, vocab_size=5)
+    for split, colour in (("train", "red"), ("val", "green"), ("test", "blue")):
+        assert data.references(data.batches[data.positions[split]]["index"]) == [[f"all {colour}"]]
+    (root / files["val"]).write_text(json.dumps({"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": []}))
+    with pytest.raises(InputError, match="no picture of split val can be used; left out: 1 uncaptioned"):
+        make(root=str(root), annotations=files, vocab_size=5)
+    instances = {"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": [{"id": 1, "image_id": 1, "bbox": []}]}
+    (root / files["val"]).write_text(json.dumps(instances))
+    with pytest.raises(InputError, match="is no file of captions"):
+        make(root=str(root), annotations=files, vocab_size=5)
+
+
+def test_pictures_are_upright_and_of_any_depth(tmp_path):
+    picture = Image.new("RGB", (30, 20), "red")
+    turned = picture.getexif()
+    turned[274] = 6
+    picture.save(tmp_path / "turned.jpg", exif=turned)
+    assert open_picture(tmp_path / "turned.jpg").size == (20, 30)
+    Image.fromarray(np.full((4, 4), 32768, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert np.asarray(open_picture(tmp_path / "deep.png"))[0, 0].tolist() == [128, 128, 128]
+
+
+def test_a_picture_that_changes_under_its_name_is_another_one(make, tmp_path):
+    class OneProcess:
+        world_size, global_rank, training = 1, 0, False
+
+    folder, places = tmp_path / "own", []
+    folder.mkdir()
+    data = make(predict_folder=str(folder))
+    data.trainer = OneProcess()
+    for colour in ("red", "blue"):
+        Image.new("RGB", (20, 20 if colour == "red" else 30), colour).save(folder / "a.png")
+        (batch,) = data.predict_dataloader()
+        places += batch["index"].tolist()
+    assert len(set(places)) == 2
 
 
 def test_bad_pictures_are_found_before_training(make):

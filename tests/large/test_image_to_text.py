@@ -8,6 +8,7 @@ from PIL import Image
 from kcm_lightning.errors import InputError
 from kcm_lightning.large import ImageToText
 from kcm_lightning.large.base import Answer
+from tests.large.other_captioners import save_blip, save_git
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,71 @@ def test_bad_input(tiny_blip2, tmp_path):
         ImageToText(str(tiny_blip2), precision="int8").load([], torch.device("cpu"))
     with pytest.raises(InputError, match=r"teacher\.hint"):
         ImageToText("x", hint="{nothing}")
+
+
+def test_steps_are_the_distributions_of_a_plain_forward_pass(tiny_blip2, pictures):
+    for beams in (1, 3):
+        model = load(tiny_blip2, beams=beams, prompt="a photo of")
+        steps = model.teach_captions(pictures).steps
+        for row, path in enumerate(pictures):
+            tokens = [token for token in steps.tokens[row].tolist() if token >= 0]
+            batch = model.processor(images=[Image.open(path).convert("RGB")], text=["a photo of"], return_tensors="pt")
+            start = batch["input_ids"][0].tolist()
+            ids = torch.tensor([[*start, *tokens]])
+            logits = model.model(
+                pixel_values=batch["pixel_values"], input_ids=ids, attention_mask=torch.ones_like(ids)
+            ).logits.float()
+            wanted = logits[0, len(start) - 1 : -1].softmax(-1)
+            for place in range(len(tokens)):
+                found = torch.zeros(wanted.shape[1]).scatter(0, steps.likely[row, place], steps.probabilities[row, place])
+                kept = found > 0
+                torch.testing.assert_close(found[kept], wanted[place][kept], atol=1e-4, rtol=1e-3)
+                assert found.sum() > 0.5 and kept.sum() == 20
+            assert (steps.likely[row, len(tokens) :] == -1).all()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("save", [save_blip, save_git])
+def test_captions_of_others_are_the_same_alone_and_together(save, beams, pictures, tmp_path):
+    model = ImageToText(str(save(tmp_path)), beams=beams, max_new_tokens=12, hint="{label}")
+    model.load([], torch.device("cpu"))
+    hints = ["the dog", "a man", "red wall", "blue cat", "on grass"]  # so that captions differ
+    together = model.teach_captions(pictures, Answer(hints, torch.ones(5)))
+    assert (together.steps.tokens < 0).any() or save is save_git  # they are not all equally long
+    for row, path in enumerate(pictures):
+        alone = model.teach_captions([path], Answer(hints[row : row + 1], torch.ones(1)))
+        assert alone.prediction[0] == together.prediction[row]
+        assert alone.confidence[0].item() == pytest.approx(together.confidence[row].item(), abs=1e-4)
+        own = [token for token in together.steps.tokens[row].tolist() if token >= 0]
+        assert own == [token for token in alone.steps.tokens[0].tolist() if token >= 0]
+        assert together.steps.end == 3 and (3 not in own[:-1])
+
+
+@pytest.mark.parametrize("save", [save_blip, save_git])
+def test_hints_of_unequal_length_do_not_disturb_each_other(save, pictures, tmp_path):
+    model = load(save(tmp_path), beams=1, hint="{label}", batch_size=2)
+    hints = ["the dog", "a man on grass", "red wall", "blue cat photo says small", "white"]
+    together = model.answer([pictures[0]] * 5, Answer(hints, torch.ones(5)))
+    for row, hint in enumerate(hints):
+        alone = model.answer(pictures[:1], Answer([hint], torch.ones(1)))
+        assert alone.prediction[0] == together.prediction[row]
+        assert alone.confidence[0].item() == pytest.approx(together.confidence[row].item(), abs=1e-4)
+
+
+def test_git_goes_on_from_its_prompt(pictures, tmp_path):
+    model = load(save_git(tmp_path), beams=1, prompt="a photo of")
+    picture = Image.open(pictures[0]).convert("RGB")
+    pixels = model.processor(images=[picture], return_tensors="pt")["pixel_values"]
+    ids = torch.tensor([model.tokenizer("a photo of", add_special_tokens=False)["input_ids"]])
+    ids = torch.cat([torch.tensor([[2]]), ids], dim=1)  # Hugging Face's documented use: [CLS] and the prompt, no separator
+    wanted = model.model.generate(pixel_values=pixels, input_ids=ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :]
+    assert model.answer(pictures[:1]).prediction[0] == model.processor.decode(wanted, skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_model_that_overflows_has_no_answer(tiny_blip2, pictures, beams):
+    model = load(tiny_blip2, beams=beams)
+    with torch.no_grad():
+        model.model.language_model.lm_head.weight.fill_(float("nan"))
+    answer = model.answer(pictures[:2])
+    assert answer.prediction == [None, None] and answer.confidence.isnan().all()

@@ -1,0 +1,119 @@
+"""Cached and recorded captions."""
+
+import json
+
+import pytest
+import torch
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.large import LargeCaptioner, RecordedCaptions
+from kcm_lightning.large.base import Answer
+from kcm_lightning.large.captioner import CaptionAnswer, Steps
+
+CPU = torch.device("cpu")
+
+
+class Counting(LargeCaptioner):
+    """Captions a picture by its name and hint, and counts what it is asked; has nothing to say of pictures called silent."""
+
+    uses_hint = True
+    identity = "counting"
+
+    def __init__(self):
+        self.asked: list[str] = []
+
+    def load(self, class_names, device):
+        pass
+
+    def prompt_keys(self, hint, size):
+        return [b""] * size if hint is None else [caption.encode() for caption in hint.prediction]
+
+    def answer(self, inputs, hint=None, samples=None, temperature=1.0, in_fit=False):
+        self.asked += inputs
+        captions = [None if path == "silent" else f"{path} {hint.prediction[i] if hint else ''}" for i, path in enumerate(inputs)]
+        confidence = [float("nan") if caption is None else len(caption) / 100 for caption in captions]
+        return CaptionAnswer(captions, torch.tensor(confidence))
+
+    def teach_captions(self, inputs, hint=None, samples=None):
+        answer = self.answer(inputs, hint)
+        lengths = [len(path) for path in inputs]
+        tokens = torch.full((len(inputs), max(lengths)), -1)
+        for row, length in enumerate(lengths):
+            tokens[row, :length] = torch.arange(length)
+        likely = tokens.unsqueeze(-1).repeat(1, 1, 3)
+        answer.steps = Steps(tokens, likely, likely.float() / 7, end=9)
+        return answer
+
+
+@pytest.fixture
+def cached(tmp_path):
+    model = Counting().cached(str(tmp_path), "set")
+    model.load([], CPU)
+    return model
+
+
+def test_nothing_is_asked_twice_and_what_comes_back_is_what_went_in(cached, tmp_path):
+    fresh = cached.answer(["a", "bb", "silent"], None, torch.tensor([1, 2, 3]))
+    again = Counting().cached(str(tmp_path), "set")  # another process
+    again.load([], CPU)
+    found = again.answer(["bb", "new", "a", "silent"], None, torch.tensor([2, 4, 1, 3]))
+    assert found.prediction == [fresh.prediction[1], "new ", fresh.prediction[0], None]
+    torch.testing.assert_close(found.confidence[[2, 0]], fresh.confidence[:2])
+    assert again.model.asked == ["new", "silent"] and found.confidence[3].isnan()  # no answer is no answer to keep
+
+
+def test_a_hint_is_another_question(cached):
+    hint = Answer(["x", "y"], torch.ones(2))
+    assert cached.answer(["a", "b"], hint, torch.tensor([1, 2])).prediction == ["a x", "b y"]
+    swapped = Answer(["y", "y"], torch.ones(2))
+    assert cached.answer(["a", "b"], swapped, torch.tensor([1, 2])).prediction == ["a y", "b y"]
+    assert cached.model.asked == ["a", "b", "a"]
+
+
+def test_steps_are_kept_and_asked_for_where_they_are_not(cached):
+    places = torch.tensor([1, 2])
+    cached.answer(["a", "bbbb"], None, places)
+    wanted = cached.model.teach_captions(["a", "bbbb"])
+    cached.model.asked.clear()
+    for _ in range(2):
+        found = cached.teach_captions(["a", "bbbb"], None, places)
+        for name in ("tokens", "likely", "probabilities"):
+            torch.testing.assert_close(getattr(found.steps, name), getattr(wanted.steps, name))
+        assert found.steps.end == 9
+    assert cached.model.asked == ["a", "bbbb"]
+    assert cached.answer(["a"], None, places[:1]).prediction == ["a "] and cached.model.asked == ["a", "bbbb"]
+
+
+def recorded(path, rows, **options) -> RecordedCaptions:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = RecordedCaptions(str(path), **options)
+    model.load([], CPU)
+    return model
+
+
+def test_recorded_captions_are_found_by_file_name_and_by_folder(tmp_path):
+    rows = [{"filename": "1.jpg", "caption": " one "}, {"filename": "val/1.jpg", "caption": "of val", "confidence": 0.5}]
+    model = recorded(tmp_path / "a.jsonl", rows, recorded_confidence=0.7)
+    answer = model.answer(["/data/train/1.jpg", "/data/val/1.jpg"])
+    assert answer.prediction == ["one", "of val"] and answer.confidence.tolist() == pytest.approx([0.7, 0.5])
+    with pytest.raises(InputError, match=r"has no caption of /x/2\.jpg"):
+        model.answer(["/x/2.jpg"])
+    taught = model.teach_captions(["/x/2.jpg", "1.jpg"])
+    assert taught.prediction == [None, "one"] and taught.confidence.isnan().tolist() == [True, False]
+
+
+def test_bad_recordings_name_the_line(tmp_path):
+    good = {"filename": "1.jpg", "caption": "x"}
+    for bad in (
+        {"filename": "2.jpg"},
+        {"caption": "x"},
+        {**good, "confidence": 2},
+        {**good, "caption": "y"},
+        {**good, "filename": 1},
+    ):
+        with pytest.raises(InputError, match=r"a\.jsonl, line 2"):
+            recorded(tmp_path / "a.jsonl", [good, bad])
+    with pytest.raises(InputError, match="there is no file"):
+        RecordedCaptions(str(tmp_path / "none")).load([], CPU)
+    with pytest.raises(InputError, match="outside"):
+        RecordedCaptions("x", recorded_confidence=2)
