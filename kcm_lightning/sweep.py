@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -57,7 +59,7 @@ def read_sweep(path: Path) -> list[Cell]:
             commands of a run ("fit", "calibrate --target lm_rate=0.6", "test --config {run}/calibrated.yaml", ...); and
             `variants` by name, each with `options`, and perhaps its own `config`, `steps` and `needs`, names of
             variants that go before it with the same seed. In steps and options, `{run}` is the run's folder, `{seed}` its
-            seed, `{sweep}` the sweep's folder.
+            seed, `{sweep}` the sweep's folder, `${NAME}` a variable of the environment.
 
     Raises:
         InputError: the file is not one of these.
@@ -94,6 +96,9 @@ def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: Any) -> Cell:
         raise InputError(f"{path}: variant {name} has no config")
 
     def filled(text: str) -> str:
+        text = os.path.expandvars(text)
+        if unset := re.search(r"\$\{(\w+)\}", text):
+            raise InputError(f"{path} needs the environment variable {unset[1]}, which is not set")
         return text.replace("{run}", str(folder)).replace("{seed}", str(seed)).replace("{sweep}", str(sweep))
 
     options = (wanted.get("options") or {}) | (variant.get("options") or {})

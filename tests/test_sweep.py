@@ -95,6 +95,21 @@ def test_places_are_filled_in_and_needs_go_first(write):
     assert len(lines) == 2 and shlex.split(lines[1])[:4] == ["python", "-m", "kcm_lightning", "fit"]
 
 
+def test_variables_of_the_environment_are_filled_in(write, monkeypatch):
+    path = write(options={"data.root": "${SWEEP_DATA}/x"})
+    with pytest.raises(InputError, match="needs the environment variable SWEEP_DATA"):
+        read_sweep(path)
+    monkeypatch.setenv("SWEEP_DATA", "/data")
+    assert "--data.root=/data/x" in read_sweep(path)[0].commands[0]
+
+
+def test_the_shipped_sweeps_are_read(monkeypatch):
+    monkeypatch.setenv("DATA", "data")
+    monkeypatch.setenv("LARGE", "large")
+    for path in (ROOT / "sweeps").glob("*.yaml"):
+        assert read_sweep(path)
+
+
 def test_a_failed_cell_is_told_the_others_go_on_and_the_next_sweep_tries_it_again(write, capsys):
     variants = {"bad": {"options": {"fail": True}}, "after": {"needs": ["bad"]}, "good": {}}
     assert sweep(write(variants=variants, seeds=[1])) == 1

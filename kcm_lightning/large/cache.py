@@ -40,6 +40,8 @@ class OnDisk(LargeModel):
         self.path = Path(folder) / self.file
         try:
             self._connection = open_database(self.path)
+            # a commit does not wait for the disk: a killed process loses nothing, a power cut at most what can be asked again
+            self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute(self.schema)
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to") from error
@@ -96,7 +98,7 @@ class Cached(OnDisk):
             rows = torch.tensor(missing)
             fresh = ask(take(inputs, rows), None if hint is None else take(hint, rows))
             values = fresh.float().cpu().numpy()
-            answered = [i for i in range(len(missing)) if not np.isnan(values[i]).any()]
+            answered = (~np.isnan(values).any(axis=(1, 2))).nonzero()[0].tolist()
             self._write([(numbers[missing[i]], prompts[missing[i]]) for i in answered], values[answered])
             if len(missing) == len(found):
                 return fresh
