@@ -1,6 +1,7 @@
 # Two commands do everything: `make quickstart` and `make test`.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+BENCHMARKS := kan_layer recurrent_layer ckan_step augmentation answers clip_prompts collaboration growth import_time
 
 .PHONY: install quickstart test lint bench clean
 
@@ -27,9 +28,8 @@ lint: install
 	$(VENV)/bin/ruff format --check .
 
 bench: install
-	$(PYTHON) -m benchmarks.kan_layer
-	$(PYTHON) -m benchmarks.recurrent_layer
-	$(PYTHON) -m benchmarks.augmentation
+	mkdir -p runs/bench
+	set -e; for name in $(BENCHMARKS); do echo $$name; $(PYTHON) -m benchmarks.$$name --output runs/bench/$$name.json; done
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -1,19 +1,14 @@
 """Share of a training step that the batched augmentation takes: CKAN of cifar_lt_cpu.yaml, eager, bf16 autocast."""
 
-import json
-
 import torch
 
-from benchmarks.timing import medians
+from benchmarks.timing import medians, run_from_shell
 from kcm_lightning.data import CIFAR100LT
-from kcm_lightning.process import keep_memory
 from kcm_lightning.small import CKAN
 
 
-def main() -> None:
-    keep_memory()  # as every command does
+def measure(device: str, repeats: int) -> list[dict]:
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     data, model = CIFAR100LT(), CKAN(100, width=80).to(device)
     large = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, device=device)
     images = data.view({"large": large}, augment=True)["small"]
@@ -28,9 +23,9 @@ def main() -> None:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    times = medians({"augment": augment, "step": step}, repeats=15)
-    print(json.dumps({"device": device, "augmentation_share_of_step": times["augment"] / (times["augment"] + times["step"])}))
+    times = medians({"augment": augment, "step": step}, repeats)
+    return [{"device": device, "augmentation_share_of_step": times["augment"] / (times["augment"] + times["step"])}]
 
 
 if __name__ == "__main__":
-    main()
+    run_from_shell(__doc__, 15, measure)

@@ -33,7 +33,7 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command, workplace, capsys):
-    for name in ("cifar_lt", "apd_bert"):  # what the commands before have left
+    for name in ("cifar_lt", "apd_bert", "coco_blip2"):  # what the commands before have left
         run = workplace / "runs" / name / "0"
         (run / "checkpoints").mkdir(parents=True)
         (run / "calibrated.yaml").write_text("{}")
@@ -41,8 +41,8 @@ def test_commands_parse(command, workplace, capsys):
     (workplace / "my_model.py").write_text(block("class Nearest"))
     (workplace / "my_data.py").write_text(block("class Inverted"))
     words = shlex.split(command)
-    if words[3] == "report":
-        return  # has no configuration; tests/test_report.py runs it
+    if words[3] in ("report", "sweep"):
+        return  # have no configuration; tests/test_report.py and tests/test_sweep.py run them
     assert words[:3] == ["python", "-m", "kcm_lightning"]
     with pytest.raises(SystemExit) as stop:
         main([*words[3:], "--print_config"])
