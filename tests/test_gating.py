@@ -1,10 +1,12 @@
 """Partition and route against the algorithms written as loops over samples."""
 
+import math
+
 import pytest
 import torch
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Part, Route, Thresholds, keeps, partition, probabilities, route, take
+from kcm_lightning.gating import Part, Route, Thresholds, caption_confidence, keeps, partition, probabilities, route, take
 
 
 def kept(confidence, threshold):
@@ -55,3 +57,22 @@ def test_take_rows_of_tensors_lists_and_dictionaries():
     batch = {"pixels": torch.arange(6).reshape(3, 2), "texts": ["a", "b", "c"]}
     taken = take(batch, rows)
     assert taken["pixels"].tolist() == [[4, 5], [0, 1]] and taken["texts"] == ["c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "naive"),
+    [
+        ("geometric_mean", lambda p: math.prod(p) ** (1 / len(p))),
+        ("mean", lambda p: sum(p) / len(p)),
+        ("minimum", min),
+    ],
+)
+def test_confidence_of_a_caption(kind, naive):
+    said = [[0.5, 0.25, 0.9], [0.1], [1.0, 0.3]]
+    log = torch.full((3, 4), float("-inf"))  # where nothing is said
+    counted = torch.zeros(3, 4, dtype=torch.bool)
+    for row, values in enumerate(said):
+        log[row, : len(values)] = torch.tensor(values).log()
+        counted[row, : len(values)] = True
+    wanted = torch.tensor([naive(values) for values in said])
+    torch.testing.assert_close(caption_confidence(log, counted, kind), wanted)

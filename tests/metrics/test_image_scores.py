@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kcm_lightning.metrics.captions import score_captions, tokenize
-from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores
+from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores, score_difference
 
 REFERENCES = [
     ["a brown dog is running over grass", "a dog runs in the grass"],
@@ -58,3 +58,32 @@ def test_random_router_goes_from_one_model_to_the_other(systems):
     assert random_scores(0.25, small, large)["CIDEr"] == pytest.approx(
         0.75 * corpus(SMALL)["CIDEr"] + 0.25 * corpus(LARGE)["CIDEr"]
     )
+
+
+def test_interval_of_a_difference_is_that_of_a_naive_bootstrap():
+    generator = torch.Generator().manual_seed(1)
+    count = 60
+    said = torch.randint(6, 12, (count,), generator=generator).double()
+
+    def system(share: float) -> ImageScores:
+        total = torch.stack([said - n for n in range(4)], 1)
+        matched = (total * share * torch.rand(count, 4, generator=generator)).round()
+        return ImageScores(
+            torch.cat([torch.stack([said, said + 1], 1), total, matched], 1), torch.rand(count, generator=generator).double()
+        )
+
+    one, other = system(0.9), system(0.6)
+    found = score_difference(one, other)
+    drawn = {"BLEU-4": [], "CIDEr": []}
+    for _ in range(1500):
+        rows = torch.randint(count, (count,), generator=generator)
+        mine, others = one.rows(rows).scores(), other.rows(rows).scores()
+        for name, values in drawn.items():
+            values.append(mine[name] - others[name])
+    for name, values in drawn.items():
+        low, high = torch.tensor(values).quantile(torch.tensor([0.025, 0.975])).tolist()
+        assert found[name]["difference"] == pytest.approx(one.scores()[name] - other.scores()[name])
+        width = high - low
+        assert found[name]["low"] == pytest.approx(low, abs=0.1 * width)
+        assert found[name]["high"] == pytest.approx(high, abs=0.1 * width)
+    assert score_difference(one, one)["CIDEr"] == {"difference": 0.0, "low": 0.0, "high": 0.0}
