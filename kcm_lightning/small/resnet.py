@@ -1,0 +1,91 @@
+"""Plain residual networks as small models, for MCM: ResNet-101, and the ResNet-32 with three experts of Data Shunt's code."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import resnet101
+
+
+class ResNet101(nn.Module):
+    """torchvision's ResNet-101 for pictures of 32 pixels: a 3x3 stem of stride 1 and no pooling before the first stage.
+
+    Args:
+        num_classes: how many there are.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.net = resnet101(num_classes=num_classes)
+        self.net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.net.maxpool = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, num_classes)` of normalised images `(B, 3, H, W)`."""
+        return self.net(images)
+
+
+class ExpertResNet32(nn.Module):
+    """ResNet-32 for CIFAR with several experts behind one stem (TLC, Li et al. 2022), as Data Shunt's code calls it.
+
+    Each expert has three stages of five blocks of its own and a cosine classifier, whose cosines are multiplied by `scale`.
+    The experts' logits are summed, which is what TLC's weights come to where images are answered one at a time, as Data Shunt
+    does it; TLC divides its weights by their sum over the batch, so that an answer depends on who else is asked.
+
+    Args:
+        num_classes: how many there are.
+        experts: how many.
+        scale: of the cosines.
+        blocks: of each stage; 5 make a ResNet-32.
+    """
+
+    def __init__(self, num_classes: int, experts: int = 3, scale: float = 30.0, blocks: int = 5):
+        super().__init__()
+        self.num_classes, self.scale = num_classes, scale
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.experts = nn.ModuleList(_stages(blocks) for _ in range(experts))
+        self.classes = nn.ParameterList(nn.Parameter(torch.empty(num_classes, 64)) for _ in range(experts))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        for weight in self.classes:
+            nn.init.normal_(weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, num_classes)` of normalised images `(B, 3, H, W)`."""
+        return self.by_expert(images).sum(0)
+
+    def by_expert(self, images: Tensor) -> Tensor:
+        """Each expert's logits, shape `(experts, B, num_classes)`."""
+        shared = self.stem(images)
+        logits = []
+        for stages, weight in zip(self.experts, self.classes, strict=True):
+            features = stages(shared).mean((2, 3))
+            logits.append(self.scale * F.linear(F.normalize(features, dim=1), F.normalize(weight, dim=1)))
+        return torch.stack(logits)
+
+
+def _stages(blocks: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before = 16
+    for width in (16, 32, 64):
+        for number in range(blocks):
+            layers.append(_Block(before, width, stride=2 if number == 0 and width > 16 else 1))
+            before = width
+    return nn.Sequential(*layers)
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut without parameters, which pads missing channels with zeros (He et al. 2016, A)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.stride, self.missing = stride, outputs - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x[:, :, :: self.stride, :: self.stride]
+        if self.missing:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, self.missing // 2, self.missing - self.missing // 2))
+        return F.relu(self.second(self.first(x)) + shortcut)
