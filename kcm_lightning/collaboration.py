@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.gating import Route, Thresholds, keeps, probabilities, route, take
+from kcm_lightning.gating import Pruning, Route, Thresholds, keeps, probabilities, route, take
 from kcm_lightning.large.base import Answer, LargeModel
 
 
@@ -44,17 +44,18 @@ class Said(Answer):
 Says = Callable[[Any], Said]
 
 
-def says_class(model: nn.Module, temperature: float = 1.0) -> Says:
+def says_class(model: nn.Module, temperature: float = 1.0, pruning: Pruning | None = None) -> Says:
     """A classifier's way to say what it believes: its most probable class and that class's probability.
 
     Args:
         model: from inputs to logits `(B, V)`.
         temperature: divisor of the logits.
+        pruning: of its classes.
     """
 
     def say(inputs: Any) -> Said:
         logits = model(inputs).float()
-        distribution = probabilities(logits, temperature)
+        distribution = probabilities(logits if pruning is None else pruning(logits), temperature)
         confidence, prediction = distribution.max(-1)
         return Said(prediction, confidence, distribution, logits)
 
@@ -77,7 +78,7 @@ class Outcome:
         student_prediction, student_confidence: of the student.
         teacher_prediction, teacher_confidence: of the large model as the collaboration asks it.
         alone_prediction, alone_confidence: of the large model without a hint.
-        judge_logits, student_logits: of classifiers, shape `(B, V)`.
+        judge_logits, student_logits: of classifiers, before any pruning, shape `(B, V)`.
     """
 
     prediction: Tensor | list

@@ -48,6 +48,26 @@ class Temperatures:
                 raise InputError(f"temperature {field.name}={getattr(self, field.name)} must be above 0")
 
 
+@dataclass
+class Pruning:
+    """Classes that the student leaves to the others at inference, MCM's "prompt pruning".
+
+    Args:
+        classes: class indices.
+        how: "mask" takes the classes out; "zero" sets their logits to 0, as Data Shunt's code does, which raises those that were
+            negative.
+    """
+
+    classes: list[int]
+    how: Literal["mask", "zero"] = "mask"
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Logits with the classes pruned, shape `(..., V)`."""
+        pruned = logits.clone()
+        pruned[..., self.classes] = float("-inf") if self.how == "mask" else 0.0
+        return pruned
+
+
 class Route(IntEnum):
     """Who answered a sample (Algorithm 2)."""
 

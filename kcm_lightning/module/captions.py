@@ -44,7 +44,7 @@ class KCMCaptions(KCMModule):
         scoring: Tokenizer = "ptb",
         **kwargs,
     ):
-        super().__init__(loss="plain", temperatures=Temperatures(), **kwargs)
+        super().__init__(loss="plain", temperatures=Temperatures(), pruning=None, **kwargs)
         if self.judge_phase.cutmix or self.student_phase.cutmix:
             raise InputError("--model: cutmix mixes classes, and captions have none: set it to 0")
         if beams < 1:

@@ -14,7 +14,7 @@ from kcm_lightning.collaboration import Outcome, RowsByPlace, Says, collaborate,
 from kcm_lightning.data.augment import cutmix
 from kcm_lightning.distillation import Direction, gated_distillation
 from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Part, Route, Temperatures, Thresholds, partition, probabilities
+from kcm_lightning.gating import Part, Pruning, Route, Temperatures, Thresholds, partition, probabilities
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
@@ -40,6 +40,7 @@ class KCMModule(L.LightningModule):
         direction: of the KL divergence.
         distill_temperature: of the KL divergence.
         second_gate: whose confidence opens the second gate; "teacher" is the paper's Algorithm 2, for analysis.
+        pruning: classes that the student leaves to the others at inference (MCM).
         cache: folder for the large model's answers; null asks it anew each time.
         compare: ask every model about every test sample, for the comparison columns; null does so where it is free.
         compile: compile the small models where there is a compiler.
@@ -62,6 +63,7 @@ class KCMModule(L.LightningModule):
         direction: Direction = "forward",
         distill_temperature: float = 1.0,
         second_gate: Literal["student", "teacher"] = "student",
+        pruning: Pruning | None = None,
         cache: str | None = None,
         compare: bool | None = None,
         compile: bool = False,
@@ -73,6 +75,7 @@ class KCMModule(L.LightningModule):
         self.loss, self.partition, self.direction = loss, partition, direction
         self.thresholds, self.distill_thresholds, self.temperatures = thresholds, distill_thresholds, temperatures
         self.distill_temperature, self.second_gate, self.cache = distill_temperature, second_gate, cache
+        self.pruning = pruning
         self.compare = not teacher.paid if compare is None else compare
         self.register_buffer("student_started", torch.tensor(False))
         self._recorded: Any = None  # what the student is distilled from, on the clean view
@@ -98,7 +101,7 @@ class KCMModule(L.LightningModule):
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
         check_kind(data, self.captions)
-        check_sizes(self.judge, data)
+        check_sizes(self.judge, data, self.pruning)
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
@@ -191,7 +194,8 @@ class KCMModule(L.LightningModule):
         self.log("train/judge_loss", loss, batch_size=len(target))
         return loss
 
-    def _student_loss(self, batch: dict) -> Tensor:
+    def _taught(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
+        """What judge and large model say of a batch, each of shape `(B, 1, V)`, and who teaches each sample, `Part` codes."""
         judge = self._recorded[batch["index"]].unsqueeze(1)  # (B, 1, V)
         if self.distill_thresholds.teacher is None:  # equation 4 is off: nothing to ask
             teacher, trusted = judge, torch.zeros_like(judge[:, 0, 0])
@@ -199,7 +203,10 @@ class KCMModule(L.LightningModule):
             teacher = self.teacher.teach(batch["large"], judge[:, 0], batch["index"])
             trusted = teacher[:, 0].amax(-1)  # NaN, which no gate keeps, where the large model has no answer
             teacher = torch.where(teacher.isnan(), judge, teacher)
-        parts = partition(judge[:, 0].amax(-1), trusted, self.distill_thresholds, self.partition)
+        return judge, teacher, partition(judge[:, 0].amax(-1), trusted, self.distill_thresholds, self.partition)
+
+    def _student_loss(self, batch: dict) -> Tensor:
+        judge, teacher, parts = self._taught(batch)
         images, partner, own = self._mix(batch["small"], self.student_phase.cutmix)
         logits = self.student(images).unsqueeze(1)  # (B, 1, V)
 
@@ -226,21 +233,14 @@ class KCMModule(L.LightningModule):
         """Algorithm 2 on a batch as a data module's `view` returns it; `compare` also asks who need not be asked."""
         return self._collaborate(batch, compare, compare)
 
-    def _collaborate(self, batch: dict, ask_every_student: bool, ask_every_teacher: bool, in_fit: bool = False) -> Outcome:
-        return collaborate(
-            batch,
-            *self._speakers(),
-            self.teacher,
-            self.thresholds,
-            self.temperatures.teacher,
-            self.second_gate,
-            ask_every_student,
-            ask_every_teacher,
-            in_fit,
-        )
+    def _collaborate(self, batch: dict, *asked: bool) -> Outcome:
+        """`collaborate` with the module's models and gates; `asked` are its last arguments."""
+        gates = self.thresholds, self.temperatures.teacher, self.second_gate
+        return collaborate(batch, *self._speakers(), self.teacher, *gates, *asked)
 
     def _speakers(self) -> tuple[Says, Says]:
-        return says_class(self.judge, self.temperatures.judge), says_class(self.student, self.temperatures.student)
+        judge = says_class(self.judge, self.temperatures.judge)
+        return judge, says_class(self.student, self.temperatures.student, self.pruning)
 
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone
@@ -248,7 +248,7 @@ class KCMModule(L.LightningModule):
             who = "student" if self.student_started else "judge"
             self._score(who, self._speakers()[who == "student"](batch["small"]).prediction, batch)
             return None
-        outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting, in_fit=fitting)
+        outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting, fitting)
         self._count(outcome, batch)
         return outcome
 

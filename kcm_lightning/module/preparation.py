@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Pruning
 
 
 def check_kind(data: L.LightningDataModule, captions: bool) -> None:
@@ -24,8 +25,8 @@ def check_kind(data: L.LightningDataModule, captions: bool) -> None:
         raise InputError("these data have captions, not classes: set --model kcm_lightning.module.KCMCaptions")
 
 
-def check_sizes(judge: nn.Module, data: L.LightningDataModule) -> None:
-    """The judge's sizes against the data's, where both have them.
+def check_sizes(judge: nn.Module, data: L.LightningDataModule, pruning: Pruning | None = None) -> None:
+    """The judge's sizes, and the classes to prune, against the data's.
 
     Raises:
         InputError: they differ.
@@ -35,6 +36,9 @@ def check_sizes(judge: nn.Module, data: L.LightningDataModule) -> None:
         knows = getattr(judge, option, has)
         if has is not None and knows != has:
             raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
+    count = len(data.class_names)
+    if pruning is not None and not set(pruning.classes) < set(range(count)):
+        raise InputError(f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}")
 
 
 def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> None:

@@ -1,0 +1,69 @@
+"""MCM's two-stage confidence distillation: the large model's samples, then the judge's, in steps of their own."""
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.distillation import divergence
+from kcm_lightning.errors import InputError
+from kcm_lightning.gating import Part
+from kcm_lightning.module.kcm import KCMModule
+from kcm_lightning.optimisers import check_finite
+
+
+class KCMTwoStage(KCMModule):
+    """A `KCMModule` whose student is distilled in two stages, as Data Shunt's code does it.
+
+    Samples that the large model teaches (equation 4) gather in a buffer; the judge's (equation 5) in another, which takes no
+    more than the first may hold. When the first is full, the student makes a step on it, then one on the other, and both are
+    emptied; they are empty too when an epoch begins, so that a resumed run repeats an uninterrupted one. `partition: printed`
+    asks the judge first, as there; `direction: hard` learns the most probable class, `forward` the distribution.
+
+    Args:
+        buffer: samples of the first buffer.
+        **kwargs: as of `KCMModule`. The trainer clips no gradients here: leave `gradient_clip_val` at null.
+    """
+
+    def __init__(self, buffer: int = 64, **kwargs):
+        super().__init__(**kwargs)
+        if buffer < 1:
+            raise InputError(f"--model.buffer={buffer} must be at least 1")
+        if self.student_phase.cutmix:
+            raise InputError("--model.student_phase.cutmix mixes samples of both stages: set it to 0")
+        self.buffer = buffer
+        self.automatic_optimization = False
+        self._waiting: dict[Part, list[tuple[Tensor, Tensor]]] = {}
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._waiting = {Part.TEACHER: [], Part.JUDGE: []}
+
+    def training_step(self, batch: dict, batch_idx: int) -> None:
+        if not self.distilling:
+            self._step(self._judge_loss(batch))
+            return
+        judge, teacher, parts = self._taught(batch)
+        for row, part in enumerate(parts.tolist()):
+            target = teacher if part == Part.TEACHER else judge
+            if part != Part.NONE and len(self._waiting[Part(part)]) < self.buffer:
+                self._waiting[Part(part)].append((batch["small"][row], target[row]))
+            if len(self._waiting[Part.TEACHER]) == self.buffer:
+                self._two_steps()
+        shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
+
+    def _two_steps(self) -> None:
+        options = {"direction": self.direction, "temperature": self.distill_temperature}
+        for part, name in ((Part.TEACHER, "train/equation_4"), (Part.JUDGE, "train/equation_5")):
+            if self._waiting[part]:
+                images, targets = (torch.stack(column) for column in zip(*self._waiting[part], strict=True))
+                loss = divergence(self.student(images).unsqueeze(1), targets, **options).mean()
+                self.log(name, loss, batch_size=len(images))
+                self._step(loss)
+                self._waiting[part] = []
+
+    def _step(self, loss: Tensor) -> None:
+        check_finite([loss], "the loss is", self.global_step, self.current_epoch)
+        optimiser = self.optimizers()
+        optimiser.zero_grad()
+        self.manual_backward(loss)
+        optimiser.step()
