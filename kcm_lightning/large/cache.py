@@ -95,8 +95,10 @@ class Cached(OnDisk):
         found = [stored.get(key) for key in zip(numbers, prompts, strict=True)]
         missing = [row for row, value in enumerate(found) if value is None]
         if missing:
-            rows = torch.tensor(missing)
-            fresh = ask(take(inputs, rows), None if hint is None else take(hint, rows))
+            if len(missing) < len(found):
+                rows = torch.tensor(missing)
+                inputs, hint = take(inputs, rows), None if hint is None else take(hint, rows)
+            fresh = ask(inputs, hint)
             values = fresh.float().cpu().numpy()
             answered = (~np.isnan(values).any(axis=(1, 2))).nonzero()[0].tolist()
             self._write([(numbers[missing[i]], prompts[missing[i]]) for i in answered], values[answered])
