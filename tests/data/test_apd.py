@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 import torch
@@ -219,6 +220,7 @@ def test_what_a_killed_process_left_is_no_obstacle(make, tmp_path):
     folder = make(setup=False, prepared=str(tmp_path / "p"))._folder()
     left = folder.with_name(f".{folder.name}.abc")
     left.mkdir(parents=True)
+    os.utime(left, (0, 0))  # long ago: nobody is writing there any more
     make(prepared=str(tmp_path / "p"))
     assert not left.exists() and folder.is_dir()
     (tmp_path / "file").write_text("")

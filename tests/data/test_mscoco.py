@@ -219,7 +219,7 @@ def test_bad_input(make, tmp_path):
 
 @pytest.mark.parametrize(("name", "images", "sizes"), [("coco", "", (426, 54, 84)), ("flickr8k", "images", (775, 115, 129))])
 def test_real_pictures(real_data, tmp_path, name, images, sizes):
-    data = MSCOCO(str(real_data / name), f"dataset_{name}.json", images=images, prepared=str(tmp_path))
+    data = MSCOCO(str(real_data / name), f"dataset_{name}.json", images=images, vocab_size=1000, prepared=str(tmp_path))
     data.setup()
     assert tuple(len(data.positions[split]) for split in ("train", "val", "test")) == sizes
     assert data.name == name and data.fingerprint()["left_out"]["bad"] == 0
