@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram
 from kcm_lightning.errors import InputError
-from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.module import KCMModule
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
@@ -111,7 +111,7 @@ class KCMCLI(LightningCLI):
             callbacks.append(ModelCheckpoint(filename="last", **options))
         self._dump_config()
         if isinstance(self.model, KCMModule):
-            captions = isinstance(self.model, KCMCaptions)
+            captions = self.model.captions
             writer = CaptionResultsWriter if captions else ResultsWriter
             callbacks += [writer(self.folder, self.config_dump), CaptionExamples() if captions else ConfidenceHistogram()]
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)

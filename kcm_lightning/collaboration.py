@@ -37,6 +37,11 @@ class Said(Answer):
         """The same in a batch of `count` samples, at `rows`; the others are -1, None or NaN."""
         return Said(*(None if values is None else _put_back(values, rows, count) for values in self._values()))
 
+    def unasked(self) -> "Said":
+        """The same of a batch of which nothing was asked."""
+        nobody = torch.empty(0, dtype=torch.long, device=self.confidence.device)
+        return self.rows(nobody).put_back(nobody, len(self.confidence))
+
     def _values(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]
 
@@ -148,8 +153,7 @@ def collaborate(
         rows = asked.nonzero().squeeze(1)
         second = student(take(batch["small"], rows)).put_back(rows, len(every))
     else:
-        nobody = every.new_empty(0, dtype=torch.long)
-        second = first.rows(nobody).put_back(nobody, len(every))
+        second = first.unasked()
 
     ask = _Asker(batch, teacher, second, teacher_temperature, in_fit)
     if second_gate == "teacher":
@@ -190,7 +194,7 @@ class _Asker:
     def __call__(self, asked: Tensor, with_hint: bool = True) -> Said:
         rows = asked.nonzero().squeeze(1)
         if not len(rows):
-            return Said(self.student.prediction, self.student.confidence).rows(rows).put_back(rows, len(asked))
+            return self.student.unasked()
         hint = self.student.rows(rows).hint if with_hint and self.teacher.uses_hint else None
         samples = self.batch["index"][rows] if "index" in self.batch else None
         answer = self.teacher.answer(take(self.batch["large"], rows), hint, samples, **self.options)

@@ -4,14 +4,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Literal
 
 from kcm_lightning import paper
 from kcm_lightning.errors import InputError
 from kcm_lightning.metrics import paired_difference
-from kcm_lightning.results import SCORES, TITLES
-from kcm_lightning.tables import csv_table, latex_table, markdown_table
+from kcm_lightning.results import SCORES, TITLES, lm_rates
+from kcm_lightning.tables import csv_table, latex_table, markdown_table, spread
 
 Figures = dict[str, Any]
 
@@ -127,16 +127,8 @@ def _table_of(figures: Figures) -> str:
     return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
 
 
-def _spread(values: Iterable[float | None]) -> str:
-    """Mean, and standard deviation where there are several, in per cent."""
-    known = [100 * value for value in values if value is not None]
-    if not known:
-        return "-"
-    return f"{mean(known):.2f}" + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")
-
-
 def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
-    return _spread(run["accuracy"].get(who, {}).get(region) for run in runs)
+    return spread(run["accuracy"].get(who, {}).get(region) for run in runs)
 
 
 def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
@@ -161,7 +153,7 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
 
 
 def _row(runs: list[Figures]) -> list[str]:
-    rate = _spread(run["lm_rate"]["called"] for run in runs)
+    rate = spread(run["lm_rate"]["called"] for run in runs)
     return [*(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")), rate, _difference([runs])]
 
 
@@ -170,7 +162,7 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
 
     def over(pick: Callable[[Figures], float | None]) -> str:
         means = [[value for run in runs if (value := pick(run)) is not None] for runs in groups]
-        return _spread([mean(mean(values) for values in means)]) if all(means) else "-"
+        return spread([mean(mean(values) for values in means)]) if all(means) else "-"
 
     shown = ("judge", "student", "teacher", "kcm")
     cells = [over(lambda run, who=who: run["accuracy"].get(who, {}).get("overall")) for who in shown]
@@ -202,9 +194,8 @@ def _regions(published: dict[str, tuple[float, ...]]) -> Callable:
         said = _PAPER_COLUMNS if published else []
         regions = list(runs[0]["accuracy"]["kcm"])
         rows = [[region, *(_accuracy(runs, who, region) for who in shown), *_cells(published, region)] for region in regions]
-        called = _spread(run["lm_rate"]["called"] for run in runs)
-        rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
-        rows.append(["LM rate", *(rates.get(who, called) for who in shown), *_cells(published, "LM rate")])
+        called = spread(run["lm_rate"]["called"] for run in runs)
+        rows.append(["LM rate", *lm_rates(shown, called), *_cells(published, "LM rate")])
         return ["%", *(TITLES[who] for who in shown), *said], rows
 
     return make
@@ -218,11 +209,10 @@ def _captions(published: dict[str, tuple[float, ...]]) -> Callable:
         names = [name for name in SCORES if all(name in run["scores"]["kcm"] for run in runs)]
         rows = []
         for name in names:
-            cells = [_spread(run["scores"][who].get(name) for run in runs) for who in shown]
+            cells = [spread(run["scores"][who].get(name) for run in runs) for who in shown]
             rows.append([name, *cells, *_cells(published, name)])
-        called = _spread(run["lm_rate"]["called"] for run in runs)
-        rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
-        rows.append(["LM rate, %", *(rates.get(who, called) for who in shown), *_cells(published, "LM rate")])
+        called = spread(run["lm_rate"]["called"] for run in runs)
+        rows.append(["LM rate, %", *lm_rates(shown, called), *_cells(published, "LM rate")])
         return ["x 100", *(TITLES[who] for who in shown), *_PAPER_COLUMNS[: 3 if published else 0]], rows
 
     return make

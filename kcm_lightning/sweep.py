@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import yaml
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.results import write_text
-from kcm_lightning.tables import markdown_table
+from kcm_lightning.tables import markdown_table, spread
 
 _DONE = ".done"
 _PAUSE = 2.0  # seconds between looks at what another process does
@@ -240,12 +239,12 @@ def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for variant, runs in by_variant.items():
         shown = [[run[name] for run in runs if name in run] for name in names]
-        rows.append([variant, *(_spread(values) for values in shown), str(len(runs))])
+        rows.append([variant, *(spread(values) for values in shown), str(len(runs))])
     return ["variant", *names, "runs"], rows
 
 
 def _figures(results: dict) -> dict[str, float]:
-    """What of a run's results stands in a sweep's table, in per cent (scores of captions times 100)."""
+    """What of a run's results stands in a sweep's table: fractions, and scores of captions."""
     figures = {}
     if "accuracy" in results:
         for who in ("judge", "student", "teacher"):
@@ -259,10 +258,4 @@ def _figures(results: dict) -> dict[str, float]:
     figures["LM rate"] = results["lm_rate"]["called"]
     if "share_of_oracle_gain" in results:
         figures["share"] = results["share_of_oracle_gain"]
-    return {name: 100 * value for name, value in figures.items()}
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    return figures

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterable
+from statistics import mean, stdev
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,14 @@ from rich.table import Table
 def percent(value: float | None) -> str:
     """A fraction in per cent with two digits; a dash for None."""
     return "-" if value is None else f"{100 * value:.2f}"
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Mean of fractions, and standard deviation where there are several, in per cent; a dash where none is known."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{mean(known):.2f}" + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:

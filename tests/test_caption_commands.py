@@ -13,7 +13,7 @@ import kcm_lightning
 from kcm_lightning.gating import Route
 from kcm_lightning.metrics.captions import has_java, score_captions
 from kcm_lightning.report import report
-from tests.data.caption_data import COLOURS, write
+from tests.data.caption_data import COLOURS, write, write_odd
 from tests.test_cli import kcm
 
 SCORING = "ptb" if has_java() else "words"
@@ -119,13 +119,7 @@ def odd_pictures(tmp_path_factory) -> Path:
     for number in range(194):
         Image.fromarray(random.randint(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number:03}.jpg")
     Image.new("RGB", (30, 20), "red").save(folder / "more" / "<b>'0'.jpg")
-    truncated = folder / "truncated.jpg"
-    Image.fromarray(random.randint(0, 255, (200, 300, 3), dtype=np.uint8)).save(truncated)
-    truncated.write_bytes(truncated.read_bytes()[:5_000])
-    Image.fromarray(np.full((20, 20, 4), (255, 0, 0, 0), dtype=np.uint8), "RGBA").save(folder / "alpha.png")
-    Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(folder / "cmyk.jpg")
-    Image.new("RGB", (1, 1), "blue").save(folder / "dot.png")
-    Image.new("RGB", (20_000, 30), "green").save(folder / "wide.png")
+    write_odd(folder)
     return folder
 
 

@@ -16,14 +16,14 @@ class ClassRecorder(Recorder):
 
     def _kept(self, module: L.LightningModule, outcome: Outcome, batch: dict) -> dict:
         kept = {"target": batch["target"], "index": batch["index"]}
-        kept["pruned_logits"] = self._pruned(outcome.student_logits, module)
+        self.pruning = module.pruning
         if self.ask:
-            hint = probabilities(self._pruned(outcome.student_logits, module)) if module.teacher.uses_hint else None
+            hint = probabilities(self._pruned(outcome.student_logits)) if module.teacher.uses_hint else None
             kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
         return kept
 
-    def _pruned(self, logits: Tensor, module: L.LightningModule) -> Tensor:
-        return logits if module.pruning is None else module.pruning(logits)
+    def _pruned(self, logits: Tensor) -> Tensor:
+        return logits if self.pruning is None else self.pruning(logits)
 
     def recorded(self) -> tuple[RecordedClasses, Temperatures]:
         columns = gather(self.outcomes, self.batches)
@@ -38,7 +38,7 @@ class ClassRecorder(Recorder):
             answered = ~said.isnan().any(-1)
             temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
             teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
-        student = probabilities(columns["pruned_logits"], temperatures.student)
+        student = probabilities(self._pruned(columns["student_logits"]), temperatures.student)
         confidence = student.amax(-1)
         answers = RecordedClasses(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),

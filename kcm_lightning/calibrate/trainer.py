@@ -12,7 +12,7 @@ from kcm_lightning.calibrate.classes import ClassRecorder
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds
 from kcm_lightning.metrics.captions import require_java
-from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.module import KCMModule
 from kcm_lightning.results import write_json, write_text
 from kcm_lightning.thresholds import Target, choose_thresholds, expected_on_unseen
 
@@ -47,13 +47,13 @@ class KCMTrainer(L.Trainer):
         goal = Target.parse(target)
         if not isinstance(model, KCMModule):
             raise InputError("calibrate needs a KCMModule: this configuration trains a large model alone")
-        if goal.measure is not None and (goal.measure == "accuracy") == isinstance(model, KCMCaptions):
+        if goal.measure is not None and (goal.measure == "accuracy") == model.captions:
             raise InputError(f"{target}: accuracy_drop is for classes, bleu_drop and cider_drop are for captions")
         if model.second_gate != "student":
             raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
-        if isinstance(model, KCMCaptions) and model.scoring == "ptb":
+        if model.captions and model.scoring == "ptb":
             require_java("--model.scoring=words")
-        recording = CaptionRecorder if isinstance(model, KCMCaptions) else ClassRecorder
+        recording = CaptionRecorder if model.captions else ClassRecorder
         # a paid model is asked only where the target cannot be met without its answers
         recorder = recording(ask=not model.teacher.paid or goal.measure is not None)
         # every sample goes to the student, and none further
@@ -79,7 +79,7 @@ class KCMTrainer(L.Trainer):
         if self.is_global_zero:
             path = Path(output or Path(self.default_root_dir) / "calibrated.yaml")
             settings = {"thresholds": asdict(thresholds)}
-            if not isinstance(model, KCMCaptions):  # a caption's confidence has no temperature
+            if not model.captions:  # a caption's confidence has no temperature
                 settings["temperatures"] = asdict(temperatures)
             write_text(path, f"# {target}, chosen on {len(answers)} samples\n" + yaml.safe_dump(_as_config(model, settings)))
             write_json(path.with_suffix(".json"), report)

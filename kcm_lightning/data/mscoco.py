@@ -159,14 +159,11 @@ class MSCOCO(KCMDataModule):
                 f"the training captions make a vocabulary of {has}: set --data.vocab_size={has} or less, and "
                 "--model.judge.vocab_size to the same"
             )
-        names = [self._within_root(picture.path) for picture in pictures]
+        names = [picture.path.relative_to(self.root).as_posix() for picture in pictures]
         self.batches = CaptionBatches(pictures, store, self._encoded(pictures), names)
         if len(self.batches.places.unique()) < len(pictures):
             raise InputError(f"{self.root}: some pictures are named twice in the caption files")
         self._references = dict(zip(self.batches.places.tolist(), (picture.captions for picture in pictures), strict=True))
-
-    def _within_root(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
 
     def vocabulary_of(self, units: list) -> Vocabulary:
         """The vocabulary of a trained run, by the units that its checkpoint has."""

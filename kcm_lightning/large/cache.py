@@ -74,6 +74,16 @@ class OnDisk(LargeModel):
     def usage(self) -> dict:
         return self.model.usage()
 
+    def stored(self, table: str, columns: str, samples: list[int]) -> dict[tuple[int, bytes], tuple]:
+        """What a table has of some samples, by sample and digest of the prompt."""
+        found = {}
+        for start in range(0, len(samples), 10_000):  # SQLite takes 32,766 parameters a statement
+            part = samples[start : start + 10_000]
+            query = f"SELECT sample, prompt, {columns} FROM {table} WHERE model = ? AND sample IN ({','.join('?' * len(part))})"
+            for sample, prompt, *values in self._connection.execute(query, [self._key, *part]):
+                found[sample, prompt] = tuple(values)
+        return found
+
 
 class Cached(OnDisk):
     """A large classifier whose distributions are kept on disk."""
@@ -109,16 +119,8 @@ class Cached(OnDisk):
         return torch.from_numpy(np.stack(found)).to(samples.device)  # (B, L, V)
 
     def _read(self, numbers: list[int]) -> dict[tuple[int, bytes], np.ndarray]:
-        stored = {}
-        for start in range(0, len(numbers), 10_000):  # SQLite takes 32,766 parameters a statement
-            part = numbers[start : start + 10_000]
-            query = (
-                "SELECT sample, prompt, positions, value FROM distributions "
-                f"WHERE model = ? AND sample IN ({','.join('?' * len(part))})"
-            )
-            for sample, prompt, positions, value in self._connection.execute(query, [self._key, *part]):
-                stored[sample, prompt] = np.frombuffer(value, dtype="<f4").reshape(positions, -1)
-        return stored
+        rows = self.stored("distributions", "positions, value", numbers)
+        return {key: np.frombuffer(value, dtype="<f4").reshape(positions, -1) for key, (positions, value) in rows.items()}
 
     def _write(self, keys: list[tuple[int, bytes]], values: np.ndarray) -> None:
         rows = [

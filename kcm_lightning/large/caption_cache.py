@@ -1,6 +1,6 @@
 """Captions of a large model on disk, so that no picture is captioned twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,45 +25,25 @@ class CachedCaptions(OnDisk, LargeCaptioner):
         super().load(class_names, device)
         self.tokenizer = self.model.tokenizer
 
-    def answer(
-        self,
-        inputs: Sequence[str],
-        hint: Answer | None = None,
-        samples: Tensor | None = None,
-        temperature: float = 1.0,
-        in_fit: bool = False,
+    def caption(
+        self, inputs: Sequence[str], hint: Answer | None, samples: Tensor | None, in_fit: bool, steps: bool
     ) -> CaptionAnswer:
         """Captions out of the file; what is not there is asked and stored."""
-        return self._ask(lambda *asked: self.model.answer(*asked, in_fit=in_fit), inputs, hint, samples, steps=False)
-
-    def teach_captions(self, inputs: Sequence[str], hint: Answer | None = None, samples: Tensor | None = None) -> CaptionAnswer:
-        return self._ask(self.model.teach_captions, inputs, hint, samples, steps=True)
-
-    def _ask(
-        self, ask: Callable, inputs: Sequence[str], hint: Answer | None, samples: Tensor | None, steps: bool
-    ) -> CaptionAnswer:
         if samples is None:
-            return ask(inputs, hint)
+            return self.model.caption(inputs, hint, None, in_fit, steps)
         prompts = [digest(prompt) for prompt in self.model.prompt_keys(hint, len(samples))]
         keys = list(zip(samples.tolist(), prompts, strict=True))
-        found = self._read(keys, samples.device)
+        stored = self.stored("captions", "caption, confidence, places, ending, steps", samples.tolist())
+        found = [_unpacked(*stored[key], samples.device) if key in stored else None for key in keys]
         missing = [row for row, own in enumerate(found) if own is None or (steps and own.steps is None)]
         if missing:
             rows = torch.tensor(missing)
             asked = None if hint is None else Answer(take(hint.prediction, rows), take(hint.confidence, rows))
-            fresh = ask(take(inputs, rows), asked)
+            fresh = self.model.caption(take(inputs, rows), asked, None, in_fit, steps)
             for place, row in enumerate(missing):
                 found[row] = fresh.rows(torch.tensor([place]))
             self._write({keys[row]: found[row] for row in missing if found[row].prediction[0] is not None})
         return join(found)
-
-    def _read(self, keys: list[tuple[int, bytes]], device: torch.device) -> list[CaptionAnswer | None]:
-        query = "SELECT caption, confidence, places, ending, steps FROM captions WHERE model = ? AND sample = ? AND prompt = ?"
-        found: list[CaptionAnswer | None] = []
-        for sample, prompt in keys:
-            row = self._connection.execute(query, [self._key, sample, prompt]).fetchone()
-            found.append(row and _unpacked(*row, device))
-        return found
 
     def _write(self, answers: dict[tuple[int, bytes], CaptionAnswer]) -> None:
         rows = [(self._key, *key, *_packed(answer)) for key, answer in answers.items()]

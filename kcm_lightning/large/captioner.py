@@ -10,6 +10,8 @@ from torch import Tensor
 
 from kcm_lightning.large.base import Answer, LargeModel
 
+CHOICES = 20  # tokens of each place that a student is taught
+
 
 @dataclass
 class Steps:
@@ -57,6 +59,19 @@ class LargeCaptioner(LargeModel):
     tokenizer: Any = None
 
     @abstractmethod
+    def caption(
+        self, inputs: Sequence[str], hint: Answer | None, samples: Tensor | None, in_fit: bool, steps: bool
+    ) -> CaptionAnswer:
+        """Captions of pictures.
+
+        Args:
+            inputs: paths of B pictures.
+            hint: the small model's captions and confidences (equation 2); ignored by models without a prompt.
+            samples: stable places of the pictures, shape `(B,)`; only a cache reads them.
+            in_fit: a missing answer is no error.
+            steps: whether to say how the captions came about, where the model can.
+        """
+
     def answer(
         self,
         inputs: Sequence[str],
@@ -65,19 +80,12 @@ class LargeCaptioner(LargeModel):
         temperature: float = 1.0,
         in_fit: bool = False,
     ) -> CaptionAnswer:
-        """Captions of pictures.
-
-        Args:
-            inputs: paths of B pictures.
-            hint: the small model's captions and confidences (equation 2); ignored by models without a prompt.
-            samples: stable places of the pictures, shape `(B,)`; only a cache reads them.
-            temperature: of classifiers alone; a caption's confidence is not divided.
-            in_fit: a missing answer is no error.
-        """
+        """As `caption`; a caption's confidence is not divided by the temperature."""
+        return self.caption(inputs, hint, samples, in_fit, steps=False)
 
     def teach_captions(self, inputs: Sequence[str], hint: Answer | None = None, samples: Tensor | None = None) -> CaptionAnswer:
         """What a student is taught: as `answer`, with `steps` where the model can say them."""
-        return self.answer(inputs, hint, samples, in_fit=True)
+        return self.caption(inputs, hint, samples, in_fit=True, steps=True)
 
     def cached(self, folder: str, dataset: str) -> "LargeCaptioner":
         from kcm_lightning.large.caption_cache import CachedCaptions

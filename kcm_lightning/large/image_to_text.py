@@ -12,11 +12,9 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.gating import caption_confidence
 from kcm_lightning.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained, precision_on
 from kcm_lightning.large.base import Answer
-from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner, Steps, join
+from kcm_lightning.large.captioner import CHOICES, CaptionAnswer, LargeCaptioner, Steps, join
 from kcm_lightning.pictures import open_picture
 from kcm_lightning.prompts import check_template
-
-_CHOICES = 20  # tokens of each place that a student is taught
 
 
 class ImageToText(LargeCaptioner):
@@ -78,30 +76,19 @@ class ImageToText(LargeCaptioner):
         asked = f"{self.prompt!r} {self.hint!r} {self.beams} {self.max_new_tokens}"
         return f"ImageToText {fingerprint(self.name)} {self.precision} {self.model.dtype} {asked}"
 
-    def answer(
-        self,
-        inputs: Sequence[str],
-        hint: Answer | None = None,
-        samples: Tensor | None = None,
-        temperature: float = 1.0,
-        in_fit: bool = False,
-    ) -> CaptionAnswer:
-        """Captions of pictures, by their paths."""
-        return self._caption(inputs, hint, with_steps=False)
-
-    def teach_captions(self, inputs: Sequence[str], hint: Answer | None = None, samples: Tensor | None = None) -> CaptionAnswer:
-        return self._caption(inputs, hint, with_steps=True)
-
     def prompt_keys(self, hint: Answer | None, size: int) -> list[bytes]:
         return [prompt.encode() for prompt in self._prompts(hint, size) or [""] * size]
 
-    def _caption(self, inputs: Sequence[str], hint: Answer | None, with_steps: bool) -> CaptionAnswer:
+    def caption(
+        self, inputs: Sequence[str], hint: Answer | None, samples: Tensor | None, in_fit: bool, steps: bool
+    ) -> CaptionAnswer:
+        """Captions of pictures, by their paths."""
         texts = self._prompts(hint, len(inputs))
         parts, order = [], []
         for rows in self._together(texts, len(inputs)):
             order += rows
             own = None if texts is None else [texts[row] for row in rows]
-            parts.append(self._generate([inputs[row] for row in rows], own, with_steps))
+            parts.append(self._generate([inputs[row] for row in rows], own, steps))
         return join(parts).rows(torch.tensor(order).argsort())
 
     def _together(self, texts: list[str] | None, count: int) -> list[list[int]]:
@@ -147,7 +134,7 @@ class ImageToText(LargeCaptioner):
         tops = []
         for place in range(tokens.shape[1]):
             rows = every if beams is None else beams[:, place].clamp_min(0)
-            tops.append(logits[place][rows].float().softmax(-1).topk(min(_CHOICES, logits[place].shape[-1])))
+            tops.append(logits[place][rows].float().softmax(-1).topk(min(CHOICES, logits[place].shape[-1])))
         likely, probabilities = torch.stack([top.indices for top in tops], 1), torch.stack([top.values for top in tops], 1)
         left_out = ~counted.unsqueeze(-1)
         return Steps(

@@ -1,7 +1,7 @@
 """Recorded answers as the large model: everything can be run again, offline and for nothing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +12,8 @@ from kcm_lightning.json_lines import read_json_lines
 from kcm_lightning.large.base import LargeModel, spread
 
 
-class Recorded(LargeModel):
-    """Class names out of a file of JSON lines.
-
-    Each line has `answer`, a class name, perhaps `confidence`, a fraction in [0, 1], and says which sample it is of:
-    `index`, the sample's stable place as `predictions.jsonl` has it, or `text`, the very text. In `fit`, a sample
-    without an answer is one that the model is not confident of; in `test` it is an error.
+class RecordedFile(LargeModel):
+    """A large model whose answers are in a file of JSON lines.
 
     Args:
         path: the file.
@@ -28,21 +24,53 @@ class Recorded(LargeModel):
         if not 0 <= recorded_confidence <= 1:
             raise InputError(f"--model.teacher.recorded_confidence={recorded_confidence} is outside [0, 1]")
         self.path, self.recorded_confidence = Path(path), recorded_confidence
-        self.answers: dict[int | str, tuple[int, float]] | None = None
+        self.answers: dict | None = None
+
+    @property
+    def identity(self) -> str:
+        return f"{type(self).__name__} {hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]} {self.recorded_confidence}"
+
+    def cached(self, folder: str, dataset: str) -> LargeModel:
+        return self  # it is a cache
+
+    def read(self, parse: Callable[[dict, int], tuple], what: str) -> dict:
+        """The file's answers by their keys.
+
+        Args:
+            parse: makes a key and an answer of a line and its number.
+            what: an answer is.
+
+        Raises:
+            InputError: the file cannot be read, or a key has two answers.
+        """
+        answers: dict = {}
+        for number, row in read_json_lines(self.path, "--model.teacher.path"):
+            key, answer = parse(row, number)
+            if answers.get(key, answer) != answer:
+                raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another {what} already")
+            answers[key] = answer
+        return answers
+
+
+class Recorded(RecordedFile):
+    """Class names out of a file of JSON lines.
+
+    Each line has `answer`, a class name, perhaps `confidence`, a fraction in [0, 1], and says which sample it is of:
+    `index`, the sample's stable place as `predictions.jsonl` has it, or `text`, the very text. In `fit`, a sample
+    without an answer is one that the model is not confident of; in `test` it is an error.
+
+    Args:
+        path, recorded_confidence: as of `RecordedFile`.
+    """
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         self.device, self.classes = device, len(class_names)
         if self.answers is not None:
             return
-        words, answers = [name.lower() for name in class_names], {}
-        for number, row in read_json_lines(self.path, "--model.teacher.path"):
-            key, answer = self._parse(row, words, number)
-            if answers.get(key, answer) != answer:
-                raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another answer already")
-            answers[key] = answer
-        self.answers = answers
+        words = [name.lower() for name in class_names]
+        self.answers = self.read(lambda row, number: self._parse(row, number, words), "answer")
 
-    def _parse(self, row: dict, words: list[str], number: int) -> tuple[int | str, tuple[int, float]]:
+    def _parse(self, row: dict, number: int, words: list[str]) -> tuple[int | str, tuple[int, float]]:
         try:
             key = row["text"] if row.get("index") is None else int(row["index"])
             answer, confidence = str(row["answer"]).strip(), row.get("confidence")
@@ -52,13 +80,6 @@ class Recorded(LargeModel):
         if answer.lower() not in words or not 0 <= confidence <= 1 or not isinstance(key, int | str):
             raise InputError(f"{self.path}, line {number}: {answer!r} with confidence {confidence} is no answer to these data")
         return key, (words.index(answer.lower()), confidence)
-
-    @property
-    def identity(self) -> str:
-        return f"Recorded {hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]} {self.recorded_confidence}"
-
-    def cached(self, folder: str, dataset: str) -> LargeModel:
-        return self  # it is a cache
 
     def distribution(self, inputs: Sequence, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
         """The recorded class's probability, the rest evenly over the others.

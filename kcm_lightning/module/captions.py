@@ -50,7 +50,6 @@ class KCMCaptions(KCMModule):
         if beams < 1:
             raise InputError(f"--model.beams={beams} must be at least 1")
         self.beams, self.caption_confidence, self.scoring = beams, caption_confidence, scoring
-        self.vocabulary: Vocabulary | None = None
 
     def setup(self, stage: str) -> None:
         if not isinstance(self.teacher, LargeCaptioner):

@@ -46,7 +46,7 @@ class KCMModule(L.LightningModule):
         compile: compile the small models where there is a compiler.
     """
 
-    captions = False  # its answers are classes
+    captions, vocabulary = False, None  # its answers are classes
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class KCMModule(L.LightningModule):
         self.lm_rate = LMRate()
         self._know(data)
         if stage == "fit" and self.judge_ckpt:
-            load_judge(self.judge, self.judge_ckpt, getattr(getattr(self, "vocabulary", None), "units", None))
+            load_judge(self.judge, self.judge_ckpt, self.vocabulary and self.vocabulary.units)
         elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
             self.judge.initialise()
         if stage == "fit":

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from kcm_lightning.gating import Part
+from kcm_lightning.large.captioner import CHOICES
 from kcm_lightning.words import PADDING, UNKNOWN
-
-_CHOICES = 20  # tokens of each place that are kept
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Lessons:
     @classmethod
     def of(cls, tokens: Tensor, distribution: Tensor) -> "Lessons":
         """Lessons of one teacher; `distribution` has shape `(N, L, V)`."""
-        top = distribution.topk(min(_CHOICES, distribution.shape[-1]))
+        top = distribution.topk(min(CHOICES, distribution.shape[-1]))
         sums = top.values.sum(-1, keepdim=True)
         shares = top.values / sums.clamp_min(torch.finfo(torch.float32).tiny)
         likely, nothing = top.indices, sums[..., 0] == 0

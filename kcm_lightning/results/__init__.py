@@ -2,7 +2,7 @@
 
 from kcm_lightning.results.caption_writer import CaptionResultsWriter
 from kcm_lightning.results.captions import SCORES
-from kcm_lightning.results.classes import TITLES
+from kcm_lightning.results.classes import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.writer import ResultsWriter, say_usage
@@ -14,6 +14,7 @@ __all__ = [
     "Columns",
     "ResultsWriter",
     "gather",
+    "lm_rates",
     "say_usage",
     "write_json",
     "write_text",

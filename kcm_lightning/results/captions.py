@@ -9,12 +9,13 @@ from torch import Tensor
 from kcm_lightning.gating import Route
 from kcm_lightning.metrics.captions import Tokenizer, score_tokenized, tokenize
 from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores, score_difference
-from kcm_lightning.results.classes import TITLES
+from kcm_lightning.results.classes import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.files import write_figure
+from kcm_lightning.tables import percent
 
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr", "ROUGE-L", "METEOR")
-_SAID = {"judge": "judge", "student": "student", "teacher": "alone", "kcm": ""}
+_COLUMNS = {"judge": "judge_", "student": "student_", "teacher": "alone_", "kcm": ""}
 
 
 def summarise_captions(
@@ -33,9 +34,8 @@ def summarise_captions(
         between student and large model at the same LM rate, and KCM's difference to the large model alone with a paired
         bootstrap interval. And what each picture brings to the scores, by column.
     """
-    confidences = {who: columns["_".join(filter(None, (name, "confidence")))] for who, name in _SAID.items()}
-    shown = [who for who, confidence in confidences.items() if not confidence.isnan().any()]
-    said = {who: columns["_".join(filter(None, (_SAID[who], "prediction")))] for who in shown}
+    shown = [who for who, own in _COLUMNS.items() if not columns[f"{own}confidence"].isnan().any()]
+    said = {who: columns[f"{_COLUMNS[who]}prediction"] for who in shown}
     tokenized = tokenize(said, references, tokenizer)
     scores: dict[str, Any] = dict(score_tokenized(tokenized, meteor=tokenizer == "ptb"))
     images = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
@@ -58,16 +58,10 @@ def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the paper's Table 4; scores times 100."""
     shown = [who for who in TITLES if who in summary["scores"]]
     names = [name for name in SCORES if name in summary["scores"]["kcm"]]
-    rows = [[name, *(_hundredfold(summary["scores"][who].get(name)) for who in shown)] for name in names]
-    rate = _hundredfold(summary["lm_rate"]["called"])
-    rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
-    rows.append(["LM rate, %", *(rates.get(who, rate) for who in shown)])
+    rows = [[name, *(percent(summary["scores"][who].get(name)) for who in shown)] for name in names]
+    rows.append(["LM rate, %", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
     tokenizer = {"ptb": "PTB tokenizer", "words": "word tokenizer"}[summary["scoring"]]
     return [f"x 100, {tokenizer}", *(TITLES[who] for who in shown)], rows
-
-
-def _hundredfold(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def write_caption_curve(path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any]) -> None:

@@ -86,14 +86,18 @@ TITLES = {
 }
 
 
+def lm_rates(shown: list[str], called: str) -> list[str]:
+    """Cells of a table's LM rate: `called` for whoever routes, and what goes without saying for each model alone."""
+    alone = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    return [alone.get(who, called) for who in shown]
+
+
 def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the paper's Table 3, in per cent."""
     shown = [who for who in TITLES if who in summary["accuracy"]]
     regions = list(summary["accuracy"]["kcm"])
     rows = [[region, *(percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
-    rate = percent(summary["lm_rate"]["called"])
-    rates = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
-    rows.append(["LM rate", *(rates.get(who, rate) for who in shown)])
+    rows.append(["LM rate", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
     return ["%", *(TITLES[who] for who in shown)], rows
 
 

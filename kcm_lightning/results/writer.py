@@ -1,5 +1,6 @@
 """What a run leaves behind."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -109,7 +110,7 @@ class ResultsWriter(L.Callback):
             "temperatures": asdict(module.temperatures),
             "seed": global_seed(),
             "commit": _commit(),
-            "command": " ".join(["python -m kcm_lightning", *sys.argv[1:]]),
+            "command": shlex.join(["python", "-m", "kcm_lightning", *sys.argv[1:]]),
             "versions": _versions(),
             "data": {"name": data.name, "title": data.title, "splits": data.fingerprint()},
             "config": self.config,

@@ -9,6 +9,17 @@ from PIL import Image
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "white": (240, 240, 240)}
 
 
+def write_odd(folder: Path) -> None:
+    """Pictures that trip readers, in a folder that exists: one cut off, the others whole but odd."""
+    random, truncated = np.random.RandomState(0), folder / "truncated.jpg"
+    Image.fromarray(random.randint(0, 255, (200, 300, 3), dtype=np.uint8)).save(truncated)
+    truncated.write_bytes(truncated.read_bytes()[:5_000])
+    Image.fromarray(np.full((20, 20, 4), (255, 0, 0, 0), dtype=np.uint8), "RGBA").save(folder / "alpha.png")
+    Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(folder / "cmyk.jpg")
+    Image.new("RGB", (1, 1), "blue").save(folder / "dot.png")
+    Image.new("RGB", (20_000, 30), "green").save(folder / "wide.png")
+
+
 def write(folder: Path, train: int = 32, val: int = 12, test: int = 12) -> Path:
     """Writes `dataset_tiny.json` in Karpathy's format and the pictures in `images`."""
     (folder / "images").mkdir(parents=True)

@@ -13,7 +13,7 @@ from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.errors import InputError
 from kcm_lightning.pictures import open_picture
 from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
-from tests.data.caption_data import write
+from tests.data.caption_data import write, write_odd
 
 
 @pytest.fixture
@@ -148,13 +148,7 @@ def odd_pictures(tmp_path):
     folder.mkdir()
     for number in range(195):
         Image.fromarray(random.randint(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number:03}.jpg")
-    truncated = folder / "truncated.jpg"
-    Image.fromarray(random.randint(0, 255, (200, 300, 3), dtype=np.uint8)).save(truncated)
-    truncated.write_bytes(truncated.read_bytes()[:5_000])
-    Image.fromarray(np.full((20, 20, 4), (255, 0, 0, 0), dtype=np.uint8), "RGBA").save(folder / "alpha.png")
-    Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(folder / "cmyk.jpg")
-    Image.new("RGB", (1, 1), "blue").save(folder / "dot.png")
-    Image.new("RGB", (20_000, 30), "green").save(folder / "wide.png")
+    write_odd(folder)
     return folder
 
 

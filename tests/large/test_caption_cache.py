@@ -28,21 +28,19 @@ class Counting(LargeCaptioner):
     def prompt_keys(self, hint, size):
         return [b""] * size if hint is None else [caption.encode() for caption in hint.prediction]
 
-    def answer(self, inputs, hint=None, samples=None, temperature=1.0, in_fit=False):
+    def caption(self, inputs, hint, samples, in_fit, steps):
         self.asked += inputs
         captions = [None if path == "silent" else f"{path} {hint.prediction[i] if hint else ''}" for i, path in enumerate(inputs)]
-        confidence = [float("nan") if caption is None else len(caption) / 100 for caption in captions]
-        return CaptionAnswer(captions, torch.tensor(confidence))
+        confidence = torch.tensor([float("nan") if caption is None else len(caption) / 100 for caption in captions])
+        return CaptionAnswer(captions, confidence, self._steps(inputs) if steps else None)
 
-    def teach_captions(self, inputs, hint=None, samples=None):
-        answer = self.answer(inputs, hint)
+    def _steps(self, inputs):
         lengths = [len(path) for path in inputs]
         tokens = torch.full((len(inputs), max(lengths)), -1)
         for row, length in enumerate(lengths):
             tokens[row, :length] = torch.arange(length)
         likely = tokens.unsqueeze(-1).repeat(1, 1, 3)
-        answer.steps = Steps(tokens, likely, likely.float() / 7, end=9)
-        return answer
+        return Steps(tokens, likely, likely.float() / 7, end=9)
 
 
 @pytest.fixture

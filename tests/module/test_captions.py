@@ -146,9 +146,9 @@ class Asked(RecordedCaptions):
 
     uses_hint = True
 
-    def answer(self, inputs, hint=None, samples=None, temperature=1.0, in_fit=False):
+    def caption(self, inputs, hint, samples, in_fit, steps):
         self.asked = list(inputs), hint
-        return super().answer(inputs, None, samples, temperature, in_fit)
+        return super().caption(inputs, None, samples, in_fit, steps)
 
 
 def test_large_model_sees_the_routed_pictures_alone_and_the_students_captions(walls, tmp_path):
