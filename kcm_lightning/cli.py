@@ -14,11 +14,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram
 from kcm_lightning.errors import InputError
-from kcm_lightning.module import KCMModule
+from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
-from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, say_usage
+from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, SequentialResultsWriter, say_usage
 from kcm_lightning.run_folder import RunFolder
 from kcm_lightning.sweep import commands, sweep
 
@@ -114,6 +114,10 @@ class KCMCLI(LightningCLI):
             captions = self.model.captions
             writer = CaptionResultsWriter if captions else ResultsWriter
             callbacks += [writer(self.folder, self.config_dump), CaptionExamples() if captions else ConfidenceHistogram()]
+        elif isinstance(self.model, SequentialTraining):
+            callbacks.append(SequentialResultsWriter(self.folder, self.config_dump))
+        if self.subcommand == "predict" and not isinstance(self.model, KCMModule):
+            raise InputError("predict needs a KCMModule: this configuration trains one model alone")
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_instantiate_classes(self) -> None:
@@ -142,8 +146,9 @@ def _report(words: list[str]) -> str:
     parser = OneLineParser(prog="python -m kcm_lightning report", description=report.__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
     parser.add_argument("--format", type=Literal["markdown", "csv", "latex"], default="markdown")
+    parser.add_argument("--by", type=Literal["table", "variant"], default="table", help="the paper's tables, or a row a variant")
     options = parser.parse_args(words)
-    return report(options.folders, options.format)
+    return report(options.folders, options.format, options.by)
 
 
 def _sweep(words: list[str]) -> int:

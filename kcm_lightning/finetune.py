@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
-from kcm_lightning.optimisers import Phase, check_finite, parameter_groups
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
 from kcm_lightning.seed import global_seed
 
 
@@ -62,7 +62,7 @@ class FineTune(L.LightningModule):
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
 
     def configure_optimizers(self):
-        return torch.optim.AdamW(parameter_groups(self.model, self.phase))
+        return phase_optimiser([("model", self.model, self.phase)])
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(global_seed() * 100_003 + self.current_epoch)

@@ -1,4 +1,4 @@
-"""Cross-entropies for the judge under class imbalance."""
+"""Losses for the judge under class imbalance."""
 
 from typing import Literal
 
@@ -6,19 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-JudgeLoss = Literal["logit_adjusted", "plain", "balanced"]
+JudgeLoss = Literal["logit_adjusted", "plain", "balanced", "tlc"]
 
 
-def judge_loss(logits: Tensor, target: Tensor, class_counts: Tensor, kind: JudgeLoss = "logit_adjusted") -> Tensor:
-    """Cross-entropy of labelled samples, one value a sample.
+def judge_loss(
+    logits: Tensor, target: Tensor, class_counts: Tensor, kind: JudgeLoss = "logit_adjusted", progress: float = 0.0
+) -> Tensor:
+    """Loss of labelled samples, one value a sample.
 
     Args:
-        logits: shape `(B, V)`.
+        logits: shape `(B, V)`; for "tlc" those of each expert, shape `(K, B, V)`.
         target: class indices, shape `(B,)`.
         class_counts: training samples of each class, shape `(V,)`.
-        kind: "plain"; "logit_adjusted" (Menon et al. 2021, equation 10: log priors are added to the logits in
+        kind: "plain" cross-entropy; "logit_adjusted" (Menon et al. 2021, equation 10: log priors are added to the logits in
             training only, so that the plain logits rank classes as if they were balanced); "balanced"
-            (weights inverse to the class counts, of mean 1 over the training set).
+            (weights inverse to the class counts, of mean 1 over the training set); "tlc", as of `tlc_loss`.
+        progress: share of the training that is done, in [0, 1]; for "tlc".
 
     Returns:
         Shape `(B,)`, in nats, float32.
@@ -26,9 +29,84 @@ def judge_loss(logits: Tensor, target: Tensor, class_counts: Tensor, kind: Judge
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float()
         counts = class_counts.to(logits)
+        if kind == "tlc":
+            return tlc_loss(logits, target, counts, progress)
         if kind == "logit_adjusted":
             return F.cross_entropy(logits + (counts / counts.sum()).log(), target, reduction="none")
         loss = F.cross_entropy(logits, target, reduction="none")
         if kind == "balanced":
             loss = loss * (counts.sum() / (len(counts) * counts))[target]
         return loss
+
+
+# the constants of TLC's code, in which a training has 200 epochs and cosines are multiplied by 30
+_EPOCHS, _SCALE, _LARGEST_MARGIN, _REWEIGHT_AFTER, _ANNEALING, _ENGAGED, _ETA = 200, 30.0, 0.5, 0.8, 13_200.0, 0.54, 0.2
+
+
+def tlc_loss(experts: Tensor, target: Tensor, class_counts: Tensor, progress: float) -> Tensor:
+    """The loss of trustworthy long-tailed classification (Li et al. 2022), with the constants of its code.
+
+    Each expert has a cross-entropy whose true class must win by a margin of `30 * 0.5 * (n_min / n) ** (1/4)`, weighted by the
+    inverse effective number of samples in the last fifth of the training; a penalty, which grows with the training, on evidence
+    for wrong classes (KL divergence of their Dirichlet distribution to the flat one); and a reward for differing from the
+    experts' mixture. An expert learns only from samples that the experts before it find doubtful.
+
+    Args:
+        experts: logits of each expert, 30 times a cosine, shape `(K, B, V)`, float32.
+        target: class indices, shape `(B,)`.
+        class_counts: training samples of each class, shape `(V,)`.
+        progress: share of the training that is done, in [0, 1].
+
+    Returns:
+        Shape `(B,)`, summed over experts, so that its mean is TLC's loss.
+    """
+    counts = class_counts.to(experts)
+    late = progress > _REWEIGHT_AFTER
+    doubt = expert_doubt(experts)  # (K + 1, B)
+    weights, softness = torch.ones_like(counts), torch.ones_like(counts)
+    if late:
+        weights = 1 / (1 - 0.9999**counts)
+        weights = weights * len(counts) / weights.sum()
+        softness = 0.05 * len(counts) * counts / counts.sum() + 0.95
+        softness = softness / softness.max()
+    shares = torch.softmax(doubt / _ETA, dim=1)  # over the batch, as TLC's code has it
+    mixture = (experts * shares[:-1].unsqueeze(-1)).sum(0).detach()
+    own = F.one_hot(target, len(counts))
+    margins = _SCALE * _LARGEST_MARGIN * (counts.min() / counts) ** 0.25
+    total = torch.zeros_like(doubt[0])
+    for logits, before in zip(experts, doubt, strict=False):
+        held_back = logits - own * margins
+        loss = weights[target] * F.cross_entropy(held_back, target, reduction="none")
+        loss = loss + progress * _EPOCHS / _ANNEALING * _wrong_evidence(held_back, own)
+        difference = F.kl_div((logits / softness).log_softmax(-1), (mixture / softness).softmax(-1), reduction="none").sum(-1)
+        loss = loss - 0.01 * softness.mean() ** 2 * difference
+        engaged = (before / before.max() > _ENGAGED).to(loss)
+        total = total + loss * engaged * len(target) / engaged.sum()
+    return total
+
+
+def expert_doubt(experts: Tensor) -> Tensor:
+    """How much is left to say before each expert and after the last, shape `(K + 1, B)`, from logits `(K, B, V)`.
+
+    It starts at 1. Each expert multiplies it by its evidential uncertainty, classes over classes and evidence, divided by 1
+    minus its conflict with the expert before (Dempster's rule).
+    """
+    classes = experts.shape[-1]
+    evidence = experts.exp()
+    strength = evidence.sum(-1, keepdim=True) + classes  # (K, B, 1)
+    belief, uncertainty = evidence / strength, classes / strength.squeeze(-1)
+    doubt = [torch.ones_like(uncertainty[0])]
+    for k in range(len(experts)):
+        conflict = torch.zeros_like(doubt[0])
+        if k:
+            conflict = belief[k - 1].sum(-1) * belief[k].sum(-1) - (belief[k - 1] * belief[k]).sum(-1)
+        doubt.append(doubt[-1] * uncertainty[k] / (1 - conflict))
+    return torch.stack(doubt).detach()
+
+
+def _wrong_evidence(logits: Tensor, own: Tensor) -> Tensor:
+    """KL divergence of the Dirichlet distribution of the wrong classes' evidence to the flat one, shape `(B,)`."""
+    strengths = torch.where(own.bool(), 1.0, logits.exp() + 1)
+    flat = torch.ones_like(strengths)
+    dirichlet = torch.distributions.Dirichlet
+    return torch.distributions.kl_divergence(dirichlet(strengths), dirichlet(flat))

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 from kcm_lightning.errors import InputError
 
@@ -18,10 +19,13 @@ class Phase:
     Args:
         epochs: how long.
         lr: highest learning rate.
-        weight_decay: of AdamW, on weights alone, not on biases and normalisations.
+        weight_decay: on weights alone, not on biases and normalisations.
         warmup: share of the phase, in [0, 1), in which the learning rate rises linearly; then it falls as a half
             cosine to 0.
         cutmix: share of the batches, in [0, 1], to which CutMix is applied.
+        optimiser: "adamw", or "sgd" with Nesterov momentum of 0.9.
+        drops: instead of the cosine, shares of the phase, in (0, 1), at which the learning rate falls to a hundredth; an empty
+            list keeps it as it is.
     """
 
     epochs: int
@@ -29,16 +33,26 @@ class Phase:
     weight_decay: float = 0.05
     warmup: float = 0.15
     cutmix: float = 0.0
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    drops: list[float] | None = None
 
     def __post_init__(self):
         if self.epochs < 0 or not 0 <= self.warmup < 1 or not 0 <= self.cutmix <= 1:
             raise InputError(f"{self}: epochs must be >= 0, warmup in [0, 1), cutmix in [0, 1]")
+        if not all(0 < drop < 1 for drop in self.drops or []):
+            raise InputError(f"{self}: drops are shares of the phase, between 0 and 1")
+
+    def progress(self, epochs: float) -> float:
+        """Share of the phase, in [0, 1], that some epochs are, whole or in part."""
+        return min(1.0, epochs / max(1, self.epochs))
 
     def lr_after(self, epochs: float) -> float:
         """Learning rate after some epochs of the phase, whole or in part."""
-        progress = min(1.0, epochs / max(1, self.epochs))
+        progress = self.progress(epochs)
         if progress < self.warmup:
             return self.lr * (0.04 + 0.96 * progress / self.warmup)
+        if self.drops is not None:
+            return self.lr * 0.01 ** sum(progress >= drop for drop in self.drops)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
 
@@ -70,12 +84,17 @@ def parameter_groups(model: nn.Module, phase: Phase) -> list[dict]:
     ]
 
 
-def two_phase_adamw(judge: nn.Module, student: nn.Module, judge_phase: Phase, student_phase: Phase) -> AdamW:
-    """AdamW with parameter groups for judge and student; a group whose gradients are None is left alone.
+def phase_optimiser(phases: list[tuple[str, nn.Module, Phase]]) -> Optimizer:
+    """One optimiser with parameter groups for each phase; a group whose gradients are None is left alone.
 
-    Each group carries the name of its phase, so that a schedule can be set on it.
+    Args:
+        phases: name, model and schedule of each. Each group carries the name of its phase, so that a schedule can be set on it.
+
+    Raises:
+        InputError: phases that have epochs want different optimisers.
     """
-    groups = []
-    for name, model, phase in (("judge", judge, judge_phase), ("student", student, student_phase)):
-        groups += [{**group, "phase": name} for group in parameter_groups(model, phase)]
-    return AdamW(groups)
+    kinds = {phase.optimiser for _, _, phase in phases if phase.epochs} or {"adamw"}
+    if len(kinds) > 1:
+        raise InputError("judge_phase and student_phase need the same optimiser here; KCMTwoStage takes different ones")
+    groups = [{**group, "phase": name} for name, model, phase in phases for group in parameter_groups(model, phase)]
+    return AdamW(groups) if kinds == {"adamw"} else SGD(groups, lr=1.0, momentum=0.9, nesterov=True)

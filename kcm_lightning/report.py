@@ -10,18 +10,23 @@ from typing import Any, Literal
 from kcm_lightning import paper
 from kcm_lightning.errors import InputError
 from kcm_lightning.metrics import paired_difference
-from kcm_lightning.results import SCORES, TITLES, lm_rates
+from kcm_lightning.results import SCORES, TITLES, lm_rates, variants_table
 from kcm_lightning.tables import csv_table, latex_table, markdown_table, spread
 
 Figures = dict[str, Any]
 
 
-def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "markdown") -> str:
+Format = Literal["markdown", "csv", "latex"]
+
+
+def report(folders: list[str], format: Format = "markdown", by: Literal["table", "variant"] = "table") -> str:
     """The paper's tables out of run folders, the mean and standard deviation over seeds where there are several.
 
     Args:
         folders: run folders, or folders that hold some at any depth.
         format: markdown, with data, large model, seeds and command of each table; or csv or latex, the tables alone.
+        by: "table", the paper's tables; or "variant", one table with a row for each variant of a sweep, whose runs lie in
+            `<variant>/<seed>`.
 
     Returns:
         The tables, one after the other.
@@ -29,8 +34,10 @@ def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "ma
     Raises:
         InputError: a folder holds no results.
     """
+    if by == "variant":
+        return _shown(*variants_table([(file.parent.parent.name, _json(file)) for file in _files(folders)]), format)
     tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
-    for figures in _gather(folders):
+    for figures in map(_read, _files(folders)):
         variants = tables[_table_of(figures)]
         key = _variant(figures)
         while any(_same_cell(figures, other) for other in variants[key]):  # a seed counts once in a mean
@@ -44,25 +51,41 @@ def report(folders: list[str], format: Literal["markdown", "csv", "latex"] = "ma
                 which = f", variant {number}" if len(tables[title]) > 1 else ""
                 parts.append(f"## {title}{which}\n\n{markdown_table(head, rows)}\n{_sources(runs)}")
             else:
-                parts.append((csv_table if format == "csv" else latex_table)(head, rows))
+                parts.append(_shown(head, rows, format))
     return "\n".join(parts)
 
 
-def _gather(folders: list[str]) -> list[Figures]:
-    found: dict[Path, Figures] = {}
+def _shown(head: list[str], rows: list[list[str]], format: Format) -> str:
+    return {"markdown": markdown_table, "csv": csv_table, "latex": latex_table}[format](head, rows)
+
+
+def _files(folders: list[str]) -> list[Path]:
+    """Results files, each once, in the order of the folders."""
+    found: dict[Path, Path] = {}
     for folder in folders:
         files = sorted(Path(folder).rglob("results.json"))
         if not files:
             raise InputError(f"{folder} holds no results.json: run `test` first, or name a run folder")
         for file in files:
-            if file.resolve() not in found:
-                found[file.resolve()] = _read(file)
+            found.setdefault(file.resolve(), file)
     return list(found.values())
 
 
-def _read(file: Path) -> Figures:
+def _json(file: Path) -> Figures:
     try:
         figures = json.loads(file.read_text())
+        if not {"accuracy", "scores", "groups"}.intersection(figures):
+            raise KeyError("accuracy, scores or groups")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no results file of this project: {error!r}") from error
+    return figures
+
+
+def _read(file: Path) -> Figures:
+    figures = _json(file)
+    if "groups" in figures:
+        raise InputError(f"{file} is of a sequential training, which none of the paper's tables has: give --by variant")
+    try:
         (
             _options(figures, "model")["teacher"]["class_path"],
             figures["accuracy" if "accuracy" in figures else "scores"]["kcm"],

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.results import write_text
-from kcm_lightning.tables import markdown_table, spread
+from kcm_lightning.results import variants_table, write_text
+from kcm_lightning.tables import markdown_table
 
 _DONE = ".done"
 _PAUSE = 2.0  # seconds between looks at what another process does
@@ -57,8 +57,10 @@ def read_sweep(path: Path) -> list[Cell]:
         path: YAML with `folder`, where the runs go; `config`, a configuration; `options` of all commands; `seeds`; `steps`, the
             commands of a run ("fit", "calibrate --target lm_rate=0.6", "test --config {run}/calibrated.yaml", ...); and
             `variants` by name, each with `options`, and perhaps its own `config`, `steps` and `needs`, names of
-            variants that go before it with the same seed. In steps and options, `{run}` is the run's folder, `{seed}` its
-            seed, `{sweep}` the sweep's folder, `${NAME}` a variable of the environment.
+            variants that go before it with the same seed. In steps, options and a variant's `config`, `{run}` is the run's
+            folder, `{seed}` its seed, `{sweep}` the sweep's folder, `${NAME}` a variable of the environment. A variant
+            without a `fit` step tests what another one has trained: its `config` is that run's, and its options go to each
+            command.
 
     Raises:
         InputError: the file is not one of these.
@@ -100,13 +102,16 @@ def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: Any) -> Cell:
             raise InputError(f"{path} needs the environment variable {unset[1]}, which is not set")
         return text.replace("{run}", str(folder)).replace("{seed}", str(seed)).replace("{sweep}", str(sweep))
 
+    steps = variant.get("steps") or wanted["steps"]
+    trains = any(step.split()[:1] == ["fit"] for step in steps)
     options = (wanted.get("options") or {}) | (variant.get("options") or {})
     words = [f"--{option}={filled(_plain(value))}" for option, value in options.items()]
     commands = []
-    for step in variant.get("steps") or wanted["steps"]:
+    for step in steps:
         command, *own = shlex.split(filled(step))
-        base = ["--config", str(config)] if command == "fit" else ["--config", str(folder / "config.yaml")]
-        given = [f"--seed_everything={seed}", *words] if command == "fit" else []
+        fresh = command == "fit" or not trains  # nothing of it is in a configuration of this run yet
+        base = ["--config", filled(str(config)) if fresh else str(folder / "config.yaml")]
+        given = [f"--seed_everything={seed}", *words] if fresh else []
         commands.append([command, *base, *given, *own, "--run", str(folder)])
     return Cell(name, seed, folder, commands, [sweep / needed / str(seed) for needed in variant.get("needs") or []])
 
@@ -225,37 +230,6 @@ def commands(path: Path) -> str:
 
 
 def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
-    """A row a variant: mean, standard deviation and count of each figure that its results have.
-
-    Args:
-        cells: that are done; those without `results.json` are passed over.
-    """
-    by_variant: dict[str, list[dict[str, float]]] = {}
-    for cell in cells:
-        file = cell.folder / "results.json"
-        if file.is_file():
-            by_variant.setdefault(cell.variant, []).append(_figures(json.loads(file.read_text())))
-    names = list(dict.fromkeys(name for runs in by_variant.values() for run in runs for name in run))
-    rows = []
-    for variant, runs in by_variant.items():
-        shown = [[run[name] for run in runs if name in run] for name in names]
-        rows.append([variant, *(spread(values) for values in shown), str(len(runs))])
-    return ["variant", *names, "runs"], rows
-
-
-def _figures(results: dict) -> dict[str, float]:
-    """What of a run's results stands in a sweep's table: fractions, and scores of captions."""
-    figures = {}
-    if "accuracy" in results:
-        for who in ("judge", "student", "teacher"):
-            if who in results["accuracy"]:
-                figures[f"{who}"] = results["accuracy"][who]["overall"]
-        figures |= {f"KCM {region}": value for region, value in results["accuracy"]["kcm"].items() if value is not None}
-    else:
-        for who in ("judge", "student", "teacher", "kcm"):
-            own = results["scores"].get(who, {})
-            figures |= {f"{who} {name}": own[name] for name in ("BLEU-4", "CIDEr") if name in own}
-    figures["LM rate"] = results["lm_rate"]["called"]
-    if "share_of_oracle_gain" in results:
-        figures["share"] = results["share_of_oracle_gain"]
-    return figures
+    """A row a variant of the cells that are done; those without `results.json` are passed over."""
+    files = [(cell.variant, cell.folder / "results.json") for cell in cells]
+    return variants_table([(variant, json.loads(file.read_text())) for variant, file in files if file.is_file()])

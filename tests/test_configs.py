@@ -40,14 +40,17 @@ def test_shipped_configuration_runs(
         options += [f"--model.judge.vocab_size={words}", "--model.judge.embedding=8", "--model.judge.width=8"]
         if "TextClassifier" in text:
             options += [f"--model.teacher.name={tiny_bert}", "--model.judge.embeddings_from=null"]
+    elif "SequentialTraining" in text:
+        options += ["--model.model.width=8", "--model.phase.epochs=1", "--model.compile=false"]
     elif "data.MSCOCO" in text:
         options += _caption_options(tmp_path / "tiny", tiny_blip2 if "large.ImageToText" in text else None)
     else:
         options += ["--model.compile=false", f"--model.cache={tmp_path / 'cache'}"]
         options.append(f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}")
-        options.append("--model.judge.width=8")
+        if "CKAN" in text:
+            options.append("--model.judge.width=8")
     main(["fit", "--config", name, *options])
-    if "FineTune" not in text:  # the second phase too
+    if "KCM" in text:  # the second phase too
         main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
 
 

@@ -110,6 +110,36 @@ def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
     assert "±" not in text and "| overall | 80.00 | 85.00 | 92.00 | 90.00 | 53.25 | 58.18 | 64.66 |" in text
 
 
+def sequence(forgetting: float) -> dict:
+    own = {"accuracy_after_each_group": [[0.5, 0.1], [0.2, 0.6]], "forgetting": forgetting, "backward_transfer": -forgetting}
+    return {"groups": 2, "final_accuracy": {"head": 0.2, "overall": 0.4}, "all_classes": own, "own_classes": own}
+
+
+def test_a_row_for_each_variant_in_the_order_of_the_folders(tmp_path):
+    made = {("b", 0): results(kcm=0.9), ("b", 1): results(kcm=0.8), ("a", 0): results(kcm=0.5)}
+    for (variant, seed), figures in made.items():
+        folder = tmp_path / variant / str(seed)
+        folder.mkdir(parents=True)
+        errors = {"expected_calibration_error": {"judge": 0.02}, "expected_calibration_error_untempered": {"judge": 0.25}}
+        (folder / "results.json").write_text(json.dumps(figures | errors))
+    head, *rows = csv.reader(io.StringIO(report([str(tmp_path / "b"), str(tmp_path)], "csv", by="variant")))
+    assert [row[0] for row in rows] == ["b", "a"] and [row[-1] for row in rows] == ["2", "1"]
+    assert rows[0][head.index("KCM overall")] == f"{mean((90, 80)):.2f} ± {stdev((90, 80)):.2f}"
+    assert rows[1][head.index("ECE judge, T = 1")] == "25.00" and rows[1][head.index("ECE judge")] == "2.00"
+
+
+def test_sequential_trainings_have_a_table_by_variant_alone(tmp_path):
+    for seed, forgetting in enumerate((0.3, 0.5)):
+        (tmp_path / "kan" / str(seed)).mkdir(parents=True)
+        (tmp_path / "kan" / str(seed) / "results.json").write_text(json.dumps(sequence(forgetting)))
+    head, row = csv.reader(io.StringIO(report([str(tmp_path)], "csv", by="variant")))
+    assert row[head.index("all: forgetting")] == f"40.00 ± {stdev((30, 50)):.2f}" and row[head.index("own: mean of groups")] == (
+        "40.00 ± 0.00"
+    )
+    with pytest.raises(InputError, match="give --by variant"):
+        report([str(tmp_path)])
+
+
 def test_latex_is_escaped(runs):
     text = report([runs(results("cifar100", "", "CLIP"))], "latex")
     assert r"\%" in text and text.startswith(r"\begin{tabular}{l") and "LM rate" in text

@@ -95,6 +95,22 @@ def test_places_are_filled_in_and_needs_go_first(write):
     assert len(lines) == 2 and shlex.split(lines[1])[:4] == ["python", "-m", "kcm_lightning", "fit"]
 
 
+def test_a_variant_without_a_fit_tests_what_another_has_trained(write):
+    read = {"config": "{sweep}/judge/{seed}/config.yaml", "needs": ["judge"], "options": {"model.thresholds.judge": 0.5}}
+    read["steps"] = ["test --ckpt_path {sweep}/judge/{seed}/checkpoints/best.ckpt"]
+    path = write(variants={"judge": {}, "half": read}, seeds=[1], options={"data.root": "here"})
+    judge, half = read_sweep(path)
+    trained = f"{write.folder}/judge/1"
+    assert half.commands == [
+        [
+            *["test", "--config", f"{trained}/config.yaml", "--seed_everything=1", "--data.root=here"],
+            *["--model.thresholds.judge=0.5", "--ckpt_path", f"{trained}/checkpoints/best.ckpt", "--run", str(half.folder)],
+        ]
+    ]
+    assert judge.commands[1][:3] == ["test", "--config", f"{judge.folder}/config.yaml"]
+    assert sweep(path) == 0 and calls(half.folder) == ["test"]
+
+
 def test_variables_of_the_environment_are_filled_in(write, monkeypatch):
     path = write(options={"data.root": "${SWEEP_DATA}/x"})
     with pytest.raises(InputError, match="needs the environment variable SWEEP_DATA"):
@@ -191,4 +207,4 @@ def test_on_the_command_line_with_the_real_program(tmp_path, monkeypatch, tiny_c
 
 
 def test_cells_without_results_have_no_row(tmp_path):
-    assert sweep_table([Cell("a", 0, tmp_path, [["fit"]])]) == (["variant", "runs"], [])
+    assert sweep_table([Cell("a", 0, tmp_path, [["fit"]])]) == (["variant, %", "runs"], [])

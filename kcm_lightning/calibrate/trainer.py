@@ -46,7 +46,7 @@ class KCMTrainer(L.Trainer):
         """
         goal = Target.parse(target)
         if not isinstance(model, KCMModule):
-            raise InputError("calibrate needs a KCMModule: this configuration trains a large model alone")
+            raise InputError("calibrate needs a KCMModule: this configuration trains one model alone")
         if goal.measure is not None and (goal.measure == "accuracy") == model.captions:
             raise InputError(f"{target}: accuracy_drop is for classes, bleu_drop and cider_drop are for captions")
         if model.second_gate != "student":

@@ -1,5 +1,7 @@
 """Augmentation of a whole batch at once, on the device of the batch."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,6 +40,21 @@ def cutout(images: Tensor, size: int) -> Tensor:
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :]).unsqueeze(1), 0)
 
 
+def random_rotation(images: Tensor, degrees: float) -> Tensor:
+    """Turns each image by a random angle, nearest pixel, zeros beyond the border; shape `(B, C, H, W)`, uint8.
+
+    Args:
+        images: shape `(B, C, H, W)`.
+        degrees: largest angle to either side.
+    """
+    batch, _, height, width = images.shape
+    angle = math.radians(degrees) * (2 * torch.rand(batch, device=images.device) - 1)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1)  # (B, 6)
+    grid = F.affine_grid(rows.view(batch, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(images.dtype)
+
+
 def rand_augment(images: Tensor, operations: int, group: int = 8) -> Tensor:
     """torchvision's RandAugment on uint8 images, one draw for each `group` of images; shape `(B, C, H, W)`."""
     from torchvision.transforms import v2
@@ -65,3 +82,10 @@ def cutmix(images: Tensor) -> tuple[Tensor, Tensor, float]:
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
     return mixed, partner, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def some_cutmix(images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
+    """`cutmix` in a share of the batches, in [0, 1]; texts, which have nothing to cut, are left as they are."""
+    if share and images.dim() == 4 and torch.rand(()) < share:
+        return cutmix(images)
+    return images, torch.arange(len(images), device=images.device), 1.0

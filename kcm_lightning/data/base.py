@@ -78,7 +78,7 @@ class KCMDataModule(L.LightningDataModule):
         """The training split, or in the distillation phase the split to distil on."""
         if getattr(self.trainer.lightning_module, "distilling", False):
             return self._loader(self._distill_positions(), shuffle=True, weights=self._distill_weights())
-        return self._loader(self.positions["train"], shuffle=True)
+        return self._loader(self._train_positions(), shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.positions["val"])
@@ -95,6 +95,9 @@ class KCMDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict, dataloader_idx: int) -> dict:
         return self.view(batch, augment=self.trainer.training)
+
+    def _train_positions(self) -> Tensor:
+        return self.positions["train"]
 
     def _distill_positions(self) -> Tensor:
         splits = ("train", "pool") if self.distill_split == "both" else (self.distill_split,)

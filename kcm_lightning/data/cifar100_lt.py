@@ -25,7 +25,7 @@ class CIFAR100LT(LongTailedImages):
             10,000 to report on and 2,000 held out from training images that the profile leaves unused. A large model that
             was trained on the balanced training set has seen those: thresholds chosen on them trust it too much.
         subset_seed: of the choice of training images.
-        distill_balance, batch_size, eval_batch_size, crop, flip, cutout, rand_augment: as of `LongTailedImages`.
+        distill_balance, batch_size, eval_batch_size, crop, flip, cutout, rand_augment, rotation: as of `LongTailedImages`.
         distill_split: "train"; "pool", the first half of the held-out images, labels unused; or "both". With a pool,
             validation and thresholds have the second half of the held-out images alone.
     """
@@ -48,8 +48,10 @@ class CIFAR100LT(LongTailedImages):
         flip: bool = True,
         cutout: int = 8,
         rand_augment: int = 0,
+        rotation: float = 0.0,
     ):
-        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, crop, flip, cutout, rand_augment)
+        augmentation = crop, flip, cutout, rand_augment, rotation
+        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, *augmentation)
         if profile == "balanced" and test_images == "all":
             raise InputError("--data.test_images=all needs unused training images, and `balanced` leaves none")
         self.root, self.profile, self.download = root, profile, download

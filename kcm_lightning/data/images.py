@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip
+from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip, random_rotation
 from kcm_lightning.data.base import DistillSplit, KCMDataModule
 from kcm_lightning.data.batches import ImageBatches
 from kcm_lightning.data.longtail import shots, thirds
@@ -26,6 +26,7 @@ class LongTailedImages(KCMDataModule):
         flip: whether to mirror at random.
         cutout: side of the square that is cut out, pixels; 0 for none.
         rand_augment: operations of RandAugment; 0 for none.
+        rotation: largest random rotation to either side, degrees; 0 for none.
     """
 
     region_names: ClassVar = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
@@ -42,12 +43,13 @@ class LongTailedImages(KCMDataModule):
         flip: bool,
         cutout: int,
         rand_augment: int,
+        rotation: float = 0.0,
     ):
         super().__init__(batch_size, eval_batch_size, distill_split)
         if not 0 <= distill_balance <= 1:
             raise InputError(f"--data.distill_balance={distill_balance} must be from 0 to 1")
         self.distill_balance = distill_balance
-        self.crop, self.flip, self.cutout, self.rand_augment = crop, flip, cutout, rand_augment
+        self.crop, self.flip, self.cutout, self.rand_augment, self.rotation = crop, flip, cutout, rand_augment, rotation
         self.images: Tensor | None = None
 
     def read(self) -> None:
@@ -62,6 +64,12 @@ class LongTailedImages(KCMDataModule):
         self.class_counts = torch.bincount(train_labels, minlength=len(self.class_names))
         self.regions = {"thirds": thirds(self.class_counts), "shots": shots(self.class_counts)}
         self.batches = ImageBatches(self.images, self.labels)
+
+    def _train_positions(self) -> Tensor:
+        """Of the classes that the module learns now, where it learns them in groups."""
+        positions = self.positions["train"]
+        classes = getattr(self.trainer.lightning_module, "current_classes", None)
+        return positions if classes is None else positions[torch.isin(self.labels[positions], classes)]
 
     def _distill_weights(self) -> Tensor | None:
         """Relative frequencies of the samples to distil on. The pool's labels are not known: its samples get the mean."""
@@ -80,6 +88,8 @@ class LongTailedImages(KCMDataModule):
                 images = random_crop(images, self.crop)
             if self.flip:
                 images = random_flip(images)
+            if self.rotation:
+                images = random_rotation(images, self.rotation)
         small = self._normalise(images)
         if augment and self.cutout:
             small = cutout(small, self.cutout)

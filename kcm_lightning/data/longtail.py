@@ -44,18 +44,22 @@ def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:
     return np.concatenate(kept)
 
 
-def thirds(counts: Tensor) -> Tensor:
-    """Region of each class (0 head, 1 med, 2 tail): thirds of the classes, most frequent first.
-
-    100 classes give 34, 33 and 33, as Data Shunt's code does; among equals the lower index comes first.
+def equal_groups(counts: Tensor, groups: int) -> Tensor:
+    """Group of each class, shape `(V,)`: as many classes in each, most frequent first; among equals the lower index.
 
     Args:
         counts: training samples of each class, shape `(V,)`.
+        groups: how many.
     """
     classes = len(counts)
     rank = torch.empty(classes, dtype=torch.long)
     rank[counts.argsort(descending=True, stable=True)] = torch.arange(classes)
-    return rank * 3 // classes
+    return rank * groups // classes
+
+
+def thirds(counts: Tensor) -> Tensor:
+    """Region of each class (0 head, 1 med, 2 tail): thirds of the classes; 100 give 34, 33 and 33, as in Data Shunt's code."""
+    return equal_groups(counts, 3)
 
 
 def shots(counts: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ class KCMCaptions(KCMModule):
     # -------------------------------------------------------------- inference
 
     def _speakers(self) -> tuple[Says, Says]:
-        return partial(self._say, self.judge), partial(self._say, self.student)
+        return partial(self._say, self.judge), partial(self._say, self.taught)
 
     def _say(self, model: nn.Module, images: Tensor) -> Said:
         return self._said(generate(model, images, self.longest, self.beams))
@@ -149,7 +149,7 @@ class KCMCaptions(KCMModule):
         tokens = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(self.vocabulary.encode(caption, self.longest)) for caption in captions], True, PADDING
         ).to(images.device)
-        logits = self.student(images, tokens).float()
+        logits = self.taught(images, tokens).float()
         logits[..., NEVER_SAID] = float("-inf")  # as in its own captions
         said = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         return caption_confidence(said, tokens != PADDING, self.caption_confidence)

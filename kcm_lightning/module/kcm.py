@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kcm_lightning.collaboration import Outcome, RowsByPlace, Says, collaborate, says_class
-from kcm_lightning.data.augment import cutmix
+from kcm_lightning.data.augment import some_cutmix
 from kcm_lightning.distillation import Direction, gated_distillation
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Part, Pruning, Route, Temperatures, Thresholds, partition, probabilities
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
-from kcm_lightning.module.preparation import check_kind, check_sizes, has_compiler, load_judge
-from kcm_lightning.optimisers import Phase, check_finite, two_phase_adamw
+from kcm_lightning.module.preparation import check_kind, check_loss, check_sizes, has_compiler, load_judge
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
 from kcm_lightning.seed import global_seed
 
 
@@ -96,12 +96,18 @@ class KCMModule(L.LightningModule):
         """Whether the current epoch teaches the student."""
         return self.trainer.current_epoch >= self.judge_epochs
 
+    @property
+    def taught(self) -> nn.Module:
+        """The student; before its distillation the judge, whose copy it starts as."""
+        return self.student if self.student_started else self.judge
+
     # ------------------------------------------------------------------ setup
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
         check_kind(data, self.captions)
         check_sizes(self.judge, data, self.pruning)
+        check_loss(self.judge, self.loss)
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
@@ -122,7 +128,7 @@ class KCMModule(L.LightningModule):
         self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
 
     def configure_optimizers(self):
-        return two_phase_adamw(self.judge, self.student, self.judge_phase, self.student_phase)
+        return phase_optimiser([("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)])
 
     def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
         try:
@@ -170,27 +176,23 @@ class KCMModule(L.LightningModule):
         start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
         done = self.current_epoch - start + batch_idx / max(1, self.trainer.num_training_batches)
         name = "student" if self.distilling else "judge"
-        for group in self.optimizers().param_groups:
-            if group["phase"] == name:
-                group["lr"] = phase.lr_after(done)
+        for optimiser in self.trainer.optimizers:
+            for group in optimiser.param_groups:
+                if group["phase"] == name:
+                    group["lr"] = phase.lr_after(done)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         return loss
 
-    def _mix(self, images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
-        """CutMix in a share of the batches; images, partner rows, and how much of each image is its own."""
-        if share and images.dim() == 4 and torch.rand(()) < share:  # texts have nothing to cut
-            return cutmix(images)
-        return images, torch.arange(len(images), device=images.device), 1.0
-
     def _judge_loss(self, batch: dict) -> Tensor:
-        images, partner, own = self._mix(batch["small"], self.judge_phase.cutmix)
-        logits, target = self.judge(images), batch["target"]
-        loss = own * judge_loss(logits, target, self.class_counts, self.loss).mean()
+        images, partner, own = some_cutmix(batch["small"], self.judge_phase.cutmix)
+        logits, target = self.judge.by_expert(images) if self.loss == "tlc" else self.judge(images), batch["target"]
+        options = {"kind": self.loss, "progress": self.judge_phase.progress(self.current_epoch)}
+        loss = own * judge_loss(logits, target, self.class_counts, **options).mean()
         if own < 1:
-            loss = loss + (1 - own) * judge_loss(logits, target[partner], self.class_counts, self.loss).mean()
+            loss = loss + (1 - own) * judge_loss(logits, target[partner], self.class_counts, **options).mean()
         self.log("train/judge_loss", loss, batch_size=len(target))
         return loss
 
@@ -207,7 +209,7 @@ class KCMModule(L.LightningModule):
 
     def _student_loss(self, batch: dict) -> Tensor:
         judge, teacher, parts = self._taught(batch)
-        images, partner, own = self._mix(batch["small"], self.student_phase.cutmix)
+        images, partner, own = some_cutmix(batch["small"], self.student_phase.cutmix)
         logits = self.student(images).unsqueeze(1)  # (B, 1, V)
 
         def losses(rows: Tensor) -> Tensor:
@@ -240,7 +242,7 @@ class KCMModule(L.LightningModule):
 
     def _speakers(self) -> tuple[Says, Says]:
         judge = says_class(self.judge, self.temperatures.judge)
-        return judge, says_class(self.student, self.temperatures.student, self.pruning)
+        return judge, says_class(self.taught, self.temperatures.student, self.pruning)
 
     def validation_step(self, batch: dict, batch_idx: int) -> Outcome | None:
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed rows alone

@@ -25,20 +25,32 @@ def check_kind(data: L.LightningDataModule, captions: bool) -> None:
         raise InputError("these data have captions, not classes: set --model kcm_lightning.module.KCMCaptions")
 
 
-def check_sizes(judge: nn.Module, data: L.LightningDataModule, pruning: Pruning | None = None) -> None:
-    """The judge's sizes, and the classes to prune, against the data's.
+def check_sizes(
+    judge: nn.Module, data: L.LightningDataModule, pruning: Pruning | None = None, option: str = "model.judge"
+) -> None:
+    """The judge's sizes, and the classes to prune, against the data's; `option` is what holds the judge.
 
     Raises:
         InputError: they differ.
     """
     sizes = {"num_classes": ("classes", len(data.class_names)), "vocab_size": ("tokens", getattr(data, "vocab_size", None))}
-    for option, (what, has) in sizes.items():
-        knows = getattr(judge, option, has)
+    for size, (what, has) in sizes.items():
+        knows = getattr(judge, size, has)
         if has is not None and knows != has:
-            raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --model.judge.{option}={has}")
+            raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --{option}.{size}={has}")
     count = len(data.class_names)
     if pruning is not None and not set(pruning.classes) < set(range(count)):
         raise InputError(f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}")
+
+
+def check_loss(judge: nn.Module, loss: str) -> None:
+    """Whether a judge has what its loss needs.
+
+    Raises:
+        InputError: the loss is of several experts, and the judge has none.
+    """
+    if loss == "tlc" and not hasattr(judge, "by_expert"):
+        raise InputError("--model.loss=tlc is of several experts: set --model.judge kcm_lightning.small.ExpertResNet32")
 
 
 def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> None:

@@ -7,7 +7,7 @@ from kcm_lightning.distillation import divergence
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Part
 from kcm_lightning.module.kcm import KCMModule
-from kcm_lightning.optimisers import check_finite
+from kcm_lightning.optimisers import check_finite, phase_optimiser
 
 
 class KCMTwoStage(KCMModule):
@@ -16,7 +16,8 @@ class KCMTwoStage(KCMModule):
     Samples that the large model teaches (equation 4) gather in a buffer; the judge's (equation 5) in another, which takes no
     more than the first may hold. When the first is full, the student makes a step on it, then one on the other, and both are
     emptied; they are empty too when an epoch begins, so that a resumed run repeats an uninterrupted one. `partition: printed`
-    asks the judge first, as there; `direction: hard` learns the most probable class, `forward` the distribution.
+    asks the judge first, as there; `direction: hard` learns the most probable class, `forward` the distribution. Judge and
+    student may have different optimisers.
 
     Args:
         buffer: samples of the first buffer.
@@ -32,6 +33,10 @@ class KCMTwoStage(KCMModule):
         self.buffer = buffer
         self.automatic_optimization = False
         self._waiting: dict[Part, list[tuple[Tensor, Tensor]]] = {}
+
+    def configure_optimizers(self):
+        phases = ("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)
+        return [phase_optimiser([phase]) for phase in phases]
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
@@ -63,7 +68,7 @@ class KCMTwoStage(KCMModule):
 
     def _step(self, loss: Tensor) -> None:
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
-        optimiser = self.optimizers()
+        optimiser = self.optimizers()[self.distilling]
         optimiser.zero_grad()
         self.manual_backward(loss)
         optimiser.step()

@@ -5,6 +5,8 @@ from kcm_lightning.results.captions import SCORES
 from kcm_lightning.results.classes import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.files import write_json, write_text
+from kcm_lightning.results.sequential_writer import SequentialResultsWriter
+from kcm_lightning.results.variants import variants_table
 from kcm_lightning.results.writer import ResultsWriter, say_usage
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "CaptionResultsWriter",
     "Columns",
     "ResultsWriter",
+    "SequentialResultsWriter",
     "gather",
     "lm_rates",
     "say_usage",
+    "variants_table",
     "write_json",
     "write_text",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
-from kcm_lightning.gating import Route
+from kcm_lightning.gating import Route, probabilities
 from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.files import write_figure
@@ -30,7 +30,8 @@ def summarise(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         (fractions). Where every model was asked about every sample: columns of each model alone, of a random and of an
         oracle router between student and large model at the same LM rate, the share (KCM - random) / (oracle - random), on how
         many samples KCM is right and the large model alone wrong and the other way round, with a paired bootstrap interval
-        of the difference in accuracy, and each small model's expected calibration error.
+        of the difference in accuracy, and each small model's expected calibration error, with its temperature and without
+        (where its logits are known).
     """
     target, called = columns["target"], columns["called"]
     in_region = {name: regions[target] == i for i, name in enumerate(names)}
@@ -66,10 +67,18 @@ def summarise(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
     better = int((columns["prediction"] == target)[~right["teacher"]].sum())
     worse = int((columns["prediction"] != target)[right["teacher"]].sum())
     result["kcm_against_teacher"] = {"better": better, "worse": worse} | paired_difference([(better, worse, len(target))])
-    result["expected_calibration_error"] = {
-        who: binary_calibration_error(columns[f"{who}_confidence"].float(), right[who].long(), n_bins=15).item() for who in SMALL
-    }
+    confidence = {who: columns[f"{who}_confidence"].float() for who in SMALL}
+    result["expected_calibration_error"] = {who: _calibration_error(confidence[who], right[who]) for who in SMALL}
+    if all(f"{who}_logits" in columns for who in SMALL):
+        said = {who: probabilities(columns[f"{who}_logits"]).max(-1) for who in SMALL}
+        result["expected_calibration_error_untempered"] = {
+            who: _calibration_error(values, indices == target) for who, (values, indices) in said.items()
+        }
     return result
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> float:
+    return binary_calibration_error(confidence, right.long(), n_bins=15).item()
 
 
 def _mean(flags: Tensor) -> float | None:

@@ -1,8 +1,5 @@
 """What a run leaves behind."""
 
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +12,7 @@ from kcm_lightning.collaboration import Outcome
 from kcm_lightning.results.classes import prediction_lines, summarise, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.files import write_json, write_text
-from kcm_lightning.seed import global_seed
+from kcm_lightning.results.provenance import provenance
 from kcm_lightning.tables import markdown_table, print_table
 
 
@@ -104,18 +101,8 @@ class ResultsWriter(L.Callback):
         )
 
     def _facts(self, data: L.LightningDataModule, module: L.LightningModule, usage: dict) -> dict[str, Any]:
-        """Where the figures come from."""
-        facts = {
-            "thresholds": asdict(module.thresholds),
-            "temperatures": asdict(module.temperatures),
-            "seed": global_seed(),
-            "commit": _commit(),
-            "command": shlex.join(["python", "-m", "kcm_lightning", *sys.argv[1:]]),
-            "versions": _versions(),
-            "data": {"name": data.name, "title": data.title, "splits": data.fingerprint()},
-            "config": self.config,
-        }
-        return facts | ({"large_model": usage} if usage else {})
+        gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
+        return gates | provenance(data, self.config) | ({"large_model": usage} if usage else {})
 
     def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         columns = self._gathered()
@@ -140,21 +127,3 @@ def _in_words(usage: dict) -> str:
     now = usage.pop("this_command", {})
     words = [f"{name.replace('_', ' ')} {value:.6g}" for name, value in usage.items()]
     return ", ".join(words) + (f"; in this command: {_in_words(now)}" if now else "")
-
-
-def _commit() -> str | None:
-    """The commit of the code, marked where the working tree differs from it; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return run.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "lightning", "torchmetrics", "transformers")}

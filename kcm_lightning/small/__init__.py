@@ -2,7 +2,8 @@
 
 from kcm_lightning.small.captioner import Captioner, PlainCaptioner
 from kcm_lightning.small.ckan import CKAN, CNN
+from kcm_lightning.small.resnet import ExpertResNet32, ResNet101
 from kcm_lightning.small.tkan import GRU, TKAN
 from kcm_lightning.small.twin import cnn_twin
 
-__all__ = ["CKAN", "CNN", "GRU", "TKAN", "Captioner", "PlainCaptioner", "cnn_twin"]
+__all__ = ["CKAN", "CNN", "GRU", "TKAN", "Captioner", "ExpertResNet32", "PlainCaptioner", "ResNet101", "cnn_twin"]

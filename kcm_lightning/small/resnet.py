@@ -3,7 +3,6 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet101
 
 
 class ResNet101(nn.Module):
@@ -14,6 +13,8 @@ class ResNet101(nn.Module):
     """
 
     def __init__(self, num_classes: int):
+        from torchvision.models import resnet101
+
         super().__init__()
         self.num_classes = num_classes
         self.net = resnet101(num_classes=num_classes)

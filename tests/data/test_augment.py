@@ -2,7 +2,7 @@
 
 import torch
 
-from kcm_lightning.data.augment import cutmix, cutout, rand_augment, random_crop, random_flip
+from kcm_lightning.data.augment import cutmix, cutout, rand_augment, random_crop, random_flip, random_rotation, some_cutmix
 
 
 def test_every_crop_is_a_window_of_its_padded_image():
@@ -55,3 +55,27 @@ def test_rand_augment_keeps_shape_and_type():
     images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
     changed = rand_augment(images, 2)
     assert changed.shape == images.shape and changed.dtype == torch.uint8 and not torch.equal(changed, images)
+
+
+def test_rotation_takes_each_pixel_from_its_turned_place(monkeypatch):
+    torch.manual_seed(0)
+    images = torch.randint(1, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.full(size, 1.0))  # the largest angle for each
+    for degrees, turns in ((90, 1), (180, 2)):
+        turned = random_rotation(images, degrees)
+        assert any(torch.equal(turned, images.rot90(way * turns, (2, 3))) for way in (1, -1))
+    monkeypatch.undo()
+    small = random_rotation(images.repeat(40, 1, 1, 1), 15)
+    assert small.dtype == torch.uint8 and len({tuple(image.flatten().tolist()) for image in small[::6]}) > 10
+    moved = (small[:, :, 3:5, 3:5] != images.repeat(40, 1, 1, 1)[:, :, 3:5, 3:5]).float().mean()
+    assert moved < 0.05  # by 15 degrees at most, the middle stays where it is
+    assert torch.equal(random_rotation(images, 0.0), images)
+
+
+def test_cutmix_in_a_share_of_the_batches_and_never_of_texts():
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 8, 8)
+    mixed = sum(some_cutmix(images, 0.25)[2] < 1 for _ in range(400))
+    assert 60 < mixed < 130
+    tokens = torch.ones(4, 9, dtype=torch.long)
+    assert some_cutmix(tokens, 1.0)[0] is tokens and some_cutmix(images, 0.0)[0] is images

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kcm_lightning.data.longtail import class_counts, keep_counts, shots, thirds
+from kcm_lightning.data.longtail import class_counts, equal_groups, keep_counts, shots, thirds
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,14 @@ def test_thirds_are_34_33_33_and_shots_follow_the_counts():
 
 def test_thirds_follow_the_counts_not_the_index():
     assert thirds(torch.tensor([1, 100, 10])).tolist() == [2, 0, 1]
+
+
+def test_ten_groups_of_ten_by_falling_frequency():
+    counts = torch.tensor(class_counts("if100"))
+    groups = equal_groups(counts, 10)
+    assert groups.bincount().tolist() == [10] * 10 and groups.tolist() == sorted(groups.tolist())
+    assert equal_groups(torch.arange(100), 10).tolist() == sorted(groups.tolist(), reverse=True)
+    assert torch.equal(equal_groups(counts, 3), thirds(counts))
 
 
 def test_subset_is_ldam_drw_s():

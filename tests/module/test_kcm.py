@@ -15,6 +15,7 @@ from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule
 from kcm_lightning.optimisers import Phase
 from kcm_lightning.small import CKAN
+from kcm_lightning.small.resnet import ExpertResNet32
 
 PHASES = {"judge_phase": Phase(2, cutmix=0.5), "student_phase": Phase(2, lr=1e-3, cutmix=0.5)}
 
@@ -72,6 +73,31 @@ def test_resumed_after_any_epoch_is_bit_for_bit_uninterrupted(make, tmp_path):
         fit(resumed, folder, resume=folder / "last.ckpt")
         for name, value in resumed.state_dict().items():
             assert torch.equal(value, expected[name]), (stop, name)
+
+
+def test_without_distillation_the_student_is_the_judges_copy(make, tmp_path):
+    module = make(student_phase=Phase(0), thresholds=Thresholds(None, 0.0), loss="plain")
+    run = fit(module, tmp_path, epochs=2)
+    again = make(student_phase=Phase(0), thresholds=Thresholds(None, 0.0))
+    again.setup = lambda stage: None  # weights alone
+    again.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"])
+    assert again.taught is again.judge and not torch.equal(again.student.classifier.weight, again.judge.classifier.weight)
+    data = run.datamodule
+    batch = data.view(data.batches[data.positions["test"][:50]], augment=False)
+    module.eval()
+    outcome = module.outcome(batch, compare=False)
+    assert (outcome.route == Route.STUDENT).all()
+    assert torch.equal(outcome.prediction, module.judge(batch["small"]).argmax(-1))
+
+
+def test_the_tlc_loss_needs_experts_and_trains_them(make, tmp_path):
+    with pytest.raises(InputError, match="ExpertResNet32"):
+        fit(make(loss="tlc"), tmp_path / "one")
+    module = make(loss="tlc", judge_phase=Phase(2, optimiser="sgd", lr=0.1), student_phase=Phase(0))
+    module.judge = ExpertResNet32(10, blocks=1)
+    before = copy.deepcopy(module.judge.state_dict())
+    fit(module, tmp_path / "three", epochs=2)
+    assert not torch.equal(module.judge.classes[2], before["classes.2"])
 
 
 def test_phases_train_one_model_each(make, tmp_path):

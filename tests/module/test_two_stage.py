@@ -116,3 +116,21 @@ def test_pruned_classes_are_left_to_others(tiny_classifier, tmp_path, how):
         assert (outcome.prediction > 2).all()
     with pytest.raises(InputError, match="give some of the classes 0 to 9"):
         fit(make(str(tiny_classifier(10)), pruning=Pruning([10])), tmp_path / "bad")
+
+
+def test_judge_and_student_may_have_different_optimisers_and_a_resumed_run_is_the_same(tiny_classifier, tmp_path):
+    options = {
+        "judge_phase": Phase(2, lr=0.1, optimiser="sgd", drops=[0.5]),
+        "student_phase": Phase(2, lr=1e-4, weight_decay=0.0, warmup=0.0, drops=[]),
+    }
+    whole = make(str(tiny_classifier(10)), **options)
+    trainer = fit(whole, tmp_path, epochs=4)
+    assert [type(o).__name__ for o in trainer.optimizers] == ["SGD", "AdamW"]
+    assert {g["lr"] for g in trainer.optimizers[1].param_groups} == {1e-4}
+    assert {round(g["lr"], 6) for g in trainer.optimizers[0].param_groups} == {0.001}
+    first = make(str(tiny_classifier(10)), **options)
+    fit(first, tmp_path, epochs=3).save_checkpoint(tmp_path / "three.ckpt")
+    second = make(str(tiny_classifier(10)), **options)
+    fit(second, tmp_path, epochs=4, resume=tmp_path / "three.ckpt")
+    for one, other in zip(second.student.parameters(), whole.student.parameters(), strict=True):
+        assert torch.equal(one, other)

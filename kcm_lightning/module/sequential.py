@@ -1,0 +1,145 @@
+"""Training on one group of classes after the other, to see what a small model forgets."""
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import move_data_to_device
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from kcm_lightning.data.longtail import equal_groups
+from kcm_lightning.errors import InputError
+from kcm_lightning.losses import judge_loss
+from kcm_lightning.metrics import AverageForgetting, BackwardTransfer, RegionAccuracy, TaskAccuracy
+from kcm_lightning.module.preparation import check_sizes, has_compiler
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
+from kcm_lightning.seed import global_seed
+
+
+class SequentialTraining(L.LightningModule):
+    """A small model that learns groups of classes one after the other, and is tested on all groups after each.
+
+    Nothing of earlier groups is kept or replayed. Each test counts twice: `all_classes`, where all classes compete
+    (class-incremental), and `own_classes`, where only those of the sample's own group do (task-incremental).
+
+    Args:
+        model: the small model.
+        phase: training on one group; the schedule of the learning rate starts anew with each.
+        groups: how many, in equal numbers of classes by falling frequency: 3 are head, med and tail.
+        compile: compile the model where there is a compiler.
+    """
+
+    def __init__(self, model: nn.Module, phase: Phase, groups: int = 3, compile: bool = False):
+        super().__init__()
+        if groups < 2:
+            raise InputError(f"--model.groups={groups} must be at least 2")
+        if phase.cutmix:
+            raise InputError("--model.phase.cutmix is not used in sequential training: set it to 0")
+        self.model, self.phase, self.groups = model, phase, groups
+        if compile and has_compiler():
+            self.model.compile()
+
+    @property
+    def total_epochs(self) -> int:
+        return self.groups * self.phase.epochs
+
+    @property
+    def group(self) -> int:
+        """The group that the current epoch learns."""
+        return self.trainer.current_epoch // max(1, self.phase.epochs)
+
+    @property
+    def current_classes(self) -> Tensor:
+        """Classes that the current epoch trains on, as the data module asks for them."""
+        return (self.group_of_class == self.group).nonzero().squeeze(1).cpu()
+
+    def setup(self, stage: str) -> None:
+        data = self.trainer.datamodule
+        if not hasattr(data, "labels"):
+            raise InputError("sequential training needs images with classes: set --data kcm_lightning.data.CIFAR100LT")
+        if self.trainer.world_size > 1:
+            raise InputError("sequential training counts in one process: set --trainer.devices=1")
+        check_sizes(self.model, data, option="model.model")
+        if self.groups > len(data.class_names):
+            raise InputError(f"--model.groups={self.groups}: there are only {len(data.class_names)} classes")
+        if hasattr(self, "scores"):  # of the groups learned so far
+            return
+        self.register_buffer("group_of_class", equal_groups(data.class_counts, self.groups), persistent=False)
+        kinds = {"accuracy": TaskAccuracy, "forgetting": AverageForgetting, "backward_transfer": BackwardTransfer}
+
+        def metrics() -> MetricCollection:
+            return MetricCollection({name: kind(self.group_of_class) for name, kind in kinds.items()}, compute_groups=False)
+
+        self.scores = nn.ModuleDict({"all_classes": metrics(), "own_classes": metrics()})
+        scheme = next(iter(data.regions))
+        self.accuracy = RegionAccuracy(data.regions[scheme], data.region_names[scheme])
+
+    def configure_optimizers(self):
+        return phase_optimiser([("model", self.model, self.phase)])
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(global_seed() * 100_003 + self.current_epoch * 1_009 + self.global_rank)
+        self.model.train()
+
+    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+        done = self.current_epoch % max(1, self.phase.epochs) + batch_idx / max(1, self.trainer.num_training_batches)
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.phase.lr_after(done)
+
+    def training_step(self, batch: dict, batch_idx: int) -> Tensor:
+        loss = judge_loss(self.model(batch["small"]), batch["target"], self.trainer.datamodule.class_counts, "plain").mean()
+        check_finite([loss], "the loss is", self.global_step, self.current_epoch)
+        self.log("train/loss", loss, batch_size=len(batch["target"]))
+        return loss
+
+    def _test_after(self, group: int) -> None:
+        """Counts the test images after a group has been learned."""
+        data = self.trainer.datamodule
+        for batch in data.test_dataloader():
+            batch = data.view(move_data_to_device(batch, self.device), augment=False)
+            with self.trainer.precision_plugin.forward_context():
+                self._count(group, batch)
+        for kind, metrics in self.scores.items():
+            row = metrics["accuracy"].compute()[group]
+            self.log_dict({f"{kind}/group_{i}": value for i, value in enumerate(row)})
+
+    def _count(self, group: int, batch: dict) -> Tensor:
+        """Counts a batch, and returns the classes it was taken for where all compete."""
+        logits, target = self.model(batch["small"]).float(), batch["target"]
+        strangers = self.group_of_class != self.group_of_class[target].unsqueeze(1)  # (B, V)
+        prediction = logits.argmax(-1)
+        self.scores["all_classes"].update(group, prediction, target)
+        self.scores["own_classes"].update(group, logits.masked_fill(strangers, float("-inf")).argmax(-1), target)
+        return prediction
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        self.accuracy.update(self.model(batch["small"]).argmax(-1), batch["target"])
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_regions("val")
+        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
+            return
+        check_finite(self.parameters(), "the weights are", self.global_step, self.current_epoch)
+        if (self.current_epoch + 1) % self.phase.epochs == 0:
+            self._test_after(self.group)  # here, before the checkpoint of this epoch is written
+        self.log("selection", float(self.current_epoch))  # what is forgotten at the end is the question: the last is "best"
+
+    def _log_regions(self, split: str) -> None:
+        self.log_dict({f"{split}/{region}": value for region, value in self.accuracy.compute().items()})
+        self.accuracy.reset()
+
+    def on_test_start(self) -> None:
+        learned = int((self.scores["all_classes"]["accuracy"].total.sum(1) > 0).sum())
+        if learned < self.groups:
+            raise InputError(f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last")
+        for metrics in self.scores.values():
+            for metric in metrics.values():
+                metric.restart(self.groups - 1)
+
+    def test_step(self, batch: dict, batch_idx: int) -> None:
+        self.accuracy.update(self._count(self.groups - 1, batch), batch["target"])
+
+    def on_test_epoch_end(self) -> None:
+        for kind, metrics in self.scores.items():
+            found = metrics.compute()
+            self.log_dict({f"test/{kind}/{name}": found[name] for name in ("forgetting", "backward_transfer")})
+        self._log_regions("test")

@@ -1,0 +1,58 @@
+"""What a sequential training leaves behind: how well each group is known after each, and what was forgotten."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+
+from kcm_lightning.results.files import write_json, write_text
+from kcm_lightning.results.provenance import provenance
+from kcm_lightning.tables import markdown_table, percent, print_table
+
+_TITLES = {"all_classes": "all classes compete", "own_classes": "only the group's classes compete"}
+
+
+class SequentialResultsWriter(L.Callback):
+    """Leaves `results.json` and `results.md` after `test`.
+
+    Args:
+        folder: the run folder, which exists.
+        config: the resolved configuration, plain values only.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]):
+        self.folder, self.config = Path(folder), dict(config)
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        measured = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        matrices = {kind: metrics["accuracy"].compute().tolist() for kind, metrics in module.scores.items()}
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        regions = [*data.region_names[next(iter(data.regions))], "overall"]
+        summary: dict[str, Any] = {"samples": len(data.positions["test"]), "groups": module.groups}
+        summary["final_accuracy"] = {region: measured[f"test/{region}"] for region in regions}
+        for kind, matrix in matrices.items():
+            found = {name: measured[f"test/{kind}/{name}"] for name in ("forgetting", "backward_transfer")}
+            summary[kind] = {"accuracy_after_each_group": matrix, **found}
+        tables = {kind: _table(summary[kind]) for kind in matrices}
+        for kind, table in tables.items():
+            print_table(*table, f"{data.title}, {_TITLES[kind]}")
+        if trainer.fast_dev_run:
+            return
+        write_json(self.folder / "results.json", summary | provenance(data, self.config))
+        parts = [f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()]
+        write_text(self.folder / "results.md", "\n".join(parts))
+        Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True)
+
+
+def _table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A row for each group that was learned, then what was forgotten."""
+    matrix = found["accuracy_after_each_group"]
+    groups = range(1, len(matrix) + 1)
+    rows = [[f"group {i}", *(percent(value) for value in row)] for i, row in zip(groups, matrix, strict=True)]
+    empty = [""] * (len(matrix) - 1)
+    rows += [[name.replace("_", " "), percent(found[name]), *empty] for name in ("forgetting", "backward_transfer")]
+    return ["accuracy after, %", *(f"group {i}" for i in groups)], rows
