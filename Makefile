@@ -1,9 +1,9 @@
 # Two commands do everything: `make quickstart` and `make test`.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-BENCHMARKS := kan_layer recurrent_layer ckan_step augmentation answers clip_prompts collaboration growth import_time
+BENCHMARKS := kan_layer recurrent_layer ckan_step compiling augmentation answers clip_prompts collaboration growth import_time
 
-.PHONY: install quickstart test lint bench clean
+.PHONY: install quickstart test lint bench tables clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,9 @@ lint: install
 bench: install
 	mkdir -p runs/bench
 	set -e; for name in $(BENCHMARKS); do echo $$name; $(PYTHON) -m benchmarks.$$name --output runs/bench/$$name.json; done
+
+tables: install
+	$(PYTHON) docs/tables.py
 
 clean:
 	rm -rf $(VENV) runs build dist

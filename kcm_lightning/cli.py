@@ -103,6 +103,8 @@ class KCMCLI(LightningCLI):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs
+        if not self.model.automatic_optimization and (given["gradient_clip_val"] or given["accumulate_grad_batches"] > 1):
+            raise InputError("the module makes its own steps: set --trainer.gradient_clip_val=null and accumulate_grad_batches=1")
         callbacks = list(given["callbacks"] or [])
         if self.subcommand == "fit":
             options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}

@@ -35,9 +35,12 @@ def report(folders: list[str], format: Format = "markdown", by: Literal["table",
         InputError: a folder holds no results.
     """
     if by == "variant":
-        return _shown(*variants_table([(file.parent.parent.name, _json(file)) for file in _files(folders)]), format)
+        return _shown(*variants_table(_variants(folders)), format)
     tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
-    for figures in map(_read, _files(folders)):
+    files = [file for file in _files(folders) if "groups" not in _json(file)]  # none of the paper's tables has those
+    if not files:
+        raise InputError("there are sequential trainings alone, which none of the paper's tables has: give --by variant")
+    for figures in map(_read, files):
         variants = tables[_table_of(figures)]
         key = _variant(figures)
         while any(_same_cell(figures, other) for other in variants[key]):  # a seed counts once in a mean
@@ -71,6 +74,19 @@ def _files(folders: list[str]) -> list[Path]:
     return list(found.values())
 
 
+def _variants(folders: list[str]) -> list[tuple[str, Figures]]:
+    """Name of the variant and results of each run in `<variant>/<seed>`."""
+    found: dict[tuple[str, int], Path] = {}
+    runs = []
+    for file in _files(folders):
+        variant, figures = file.parent.parent.name, _json(file)
+        earlier = found.setdefault((variant, figures["seed"]), file)
+        if earlier != file:
+            raise InputError(f"{earlier} and {file} are both of variant {variant}, seed {figures['seed']}: name one sweep")
+        runs.append((variant, figures))
+    return runs
+
+
 def _json(file: Path) -> Figures:
     try:
         figures = json.loads(file.read_text())
@@ -83,8 +99,6 @@ def _json(file: Path) -> Figures:
 
 def _read(file: Path) -> Figures:
     figures = _json(file)
-    if "groups" in figures:
-        raise InputError(f"{file} is of a sequential training, which none of the paper's tables has: give --by variant")
     try:
         (
             _options(figures, "model")["teacher"]["class_path"],
@@ -147,6 +161,8 @@ def _table_of(figures: Figures) -> str:
         return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
     if figures["data"]["name"] == "apd":
         return _BERT if teacher == "TextClassifier" else _CHAT
+    if figures["data"]["name"] == "cifar100" and _last(figures["config"]["model"].get("class_path", "")) == "KCMTwoStage":
+        return _MCM
     return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
 
 
@@ -205,20 +221,21 @@ def _difference(groups: list[list[Figures]]) -> str:
     return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
 
 
-def _said(values: Iterable[float] | None) -> list[str]:
-    return ["-"] * 3 if values is None else [f"{value:.2f}" for value in values]
+def _said(values: Iterable[float] | None, count: int = 3) -> list[str]:
+    return ["-"] * count if values is None else [f"{value:.2f}" for value in values]
 
 
-def _regions(published: dict[str, tuple[float, ...]]) -> Callable:
-    """Maker of table 3: a row for each region, overall and LM rate; one column for each model."""
+def _regions(published: dict[str, tuple[float, ...]], titles: Iterable[str]) -> Callable:
+    """Maker of tables 3 and 5: a row for each region, overall and LM rate; one column for each model, and those published."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
-        said = _PAPER_COLUMNS if published else []
+        said = list(titles)
         regions = list(runs[0]["accuracy"]["kcm"])
-        rows = [[region, *(_accuracy(runs, who, region) for who in shown), *_cells(published, region)] for region in regions]
+        cells = {region: _said(published.get(region), len(said)) for region in [*regions, "LM rate"]}
+        rows = [[region, *(_accuracy(runs, who, region) for who in shown), *cells[region]] for region in regions]
         called = spread(run["lm_rate"]["called"] for run in runs)
-        rows.append(["LM rate", *lm_rates(shown, called), *_cells(published, "LM rate")])
+        rows.append(["LM rate", *lm_rates(shown, called), *cells["LM rate"]])
         return ["%", *(TITLES[who] for who in shown), *said], rows
 
     return make
@@ -265,11 +282,12 @@ def _sources(runs: list[Figures]) -> str:
 
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
-_CIFAR, _COCO = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions"
+_CIFAR, _COCO, _MCM = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions", "Table 5: MCM on CIFAR-100-LT"
 
 
 def _maker(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:
-    makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT"), _CIFAR: _regions(paper.CIFAR_LT)}
+    makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT")}
+    makers |= {_CIFAR: _regions(paper.CIFAR_LT, _PAPER_COLUMNS), _MCM: _regions(paper.MCM, ["paper: MCM", "KCM"])}
     if title.startswith((_COCO, "Captions: ")):
         return _captions(paper.COCO if title.startswith(_COCO) else {})
-    return makers.get(title) or _regions({})
+    return makers.get(title) or _regions({}, [])

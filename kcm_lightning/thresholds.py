@@ -24,7 +24,7 @@ class Recorded(ABC):
     Args:
         judge_confidence: shape `(N,)`.
         student_confidence: shape `(N,)`.
-        student_doubt: how much more probable than the judge's answer the student finds its own, shape `(N,)`.
+        student_doubt: how much more probable than the judge's answer the student finds its own, at least 0, shape `(N,)`.
     """
 
     judge_confidence: Tensor

@@ -49,6 +49,8 @@ def test_shipped_configuration_runs(
         options.append(f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}")
         if "CKAN" in text:
             options.append("--model.judge.width=8")
+        if "KCMTwoStage" in text:  # with steps of both stages
+            options += ["--model.buffer=4", "--model.distill_thresholds.teacher=0", "--model.distill_thresholds.judge=0.011"]
     main(["fit", "--config", name, *options])
     if "KCM" in text:  # the second phase too
         main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
@@ -60,7 +62,12 @@ def _caption_options(folder: Path, blip2: Path | None) -> list[str]:
     answers = folder / "large.jsonl"
     answers.write_text("".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "a wall"}) + "\n" for n in range(56)))
     options = [f"--data.root={folder}", "--data.captions=dataset_tiny.json", "--data.images=images", "--data.image_size=16"]
-    options += ["--model.judge.width=8", "--model.judge.channels=8", f"--model.scoring={'ptb' if has_java() else 'words'}"]
+    options += [
+        "--model.compile=false",
+        "--model.judge.width=8",
+        "--model.judge.channels=8",
+        f"--model.scoring={'ptb' if has_java() else 'words'}",
+    ]
     if blip2 is None:
         size, own = 18, [f"--model.teacher.path={answers}", f"--data.answered={answers}"]
     else:

@@ -40,7 +40,7 @@ def test_commands_parse(command, workplace, capsys):
         (run / "config.yaml").write_text((shipped_configs() / f"{name}.yaml").read_text())
     (workplace / "my_model.py").write_text(block("class Nearest"))
     (workplace / "my_data.py").write_text(block("class Inverted"))
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     if words[3] in ("report", "sweep"):
         return  # have no configuration; tests/test_report.py and tests/test_sweep.py run them
     assert words[:3] == ["python", "-m", "kcm_lightning"]

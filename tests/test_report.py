@@ -112,11 +112,17 @@ def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
 
 def sequence(forgetting: float) -> dict:
     own = {"accuracy_after_each_group": [[0.5, 0.1], [0.2, 0.6]], "forgetting": forgetting, "backward_transfer": -forgetting}
-    return {"groups": 2, "final_accuracy": {"head": 0.2, "overall": 0.4}, "all_classes": own, "own_classes": own}
+    return {
+        "seed": int(10 * forgetting),
+        "groups": 2,
+        "final_accuracy": {"head": 0.2, "overall": 0.4},
+        "all_classes": own,
+        "own_classes": own,
+    }
 
 
 def test_a_row_for_each_variant_in_the_order_of_the_folders(tmp_path):
-    made = {("b", 0): results(kcm=0.9), ("b", 1): results(kcm=0.8), ("a", 0): results(kcm=0.5)}
+    made = {("b", 0): results(kcm=0.9), ("b", 1): results(kcm=0.8, seed=1), ("a", 0): results(kcm=0.5)}
     for (variant, seed), figures in made.items():
         folder = tmp_path / variant / str(seed)
         folder.mkdir(parents=True)
@@ -138,6 +144,27 @@ def test_sequential_trainings_have_a_table_by_variant_alone(tmp_path):
     )
     with pytest.raises(InputError, match="give --by variant"):
         report([str(tmp_path)])
+    (tmp_path / "other" / "0").mkdir(parents=True)
+    (tmp_path / "other" / "0" / "results.json").write_text(json.dumps(results()))
+    assert "Table 1" in report([str(tmp_path)])  # the others have their tables
+
+
+def test_a_seed_that_comes_twice_in_a_variant_is_refused(tmp_path):
+    for sweep in ("one", "two"):
+        (tmp_path / sweep / "kcm" / "0").mkdir(parents=True)
+        (tmp_path / sweep / "kcm" / "0" / "results.json").write_text(json.dumps(results()))
+    with pytest.raises(InputError, match="both of variant kcm, seed 0: name one sweep"):
+        report([str(tmp_path)], by="variant")
+    assert report([str(tmp_path / "one"), str(tmp_path / "one" / "kcm")], "csv", by="variant").count("\n") == 2
+
+
+def test_table_5_has_the_papers_mcm(runs):
+    figures = results("cifar100", "", "CLIP")
+    figures["config"]["model"]["class_path"] = "kcm_lightning.module.KCMTwoStage"
+    figures["accuracy"] = {who: {"head": 0.5, "overall": 0.5} for who in ("judge", "kcm")}
+    text = report([runs(figures)])
+    assert "## Table 5: MCM on CIFAR-100-LT" in text and "| % | Small (judge) | KCM | paper: MCM | KCM |" in text
+    assert "| head | 50.00 | 50.00 | 70.99 | 71.54 |" in text and "| overall | 50.00 | 50.00 | - | - |" in text
 
 
 def test_latex_is_escaped(runs):

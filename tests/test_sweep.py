@@ -120,8 +120,8 @@ def test_variables_of_the_environment_are_filled_in(write, monkeypatch):
 
 
 def test_the_shipped_sweeps_are_read(monkeypatch):
-    monkeypatch.setenv("DATA", "data")
-    monkeypatch.setenv("LARGE", "large")
+    for name in ("DATA", "LARGE", "TOKENIZER"):
+        monkeypatch.setenv(name, name.lower())
     for path in (ROOT / "sweeps").glob("*.yaml"):
         assert read_sweep(path)
 

@@ -38,12 +38,16 @@ class ClassRecorder(Recorder):
             answered = ~said.isnan().any(-1)
             temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
             teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
-        student = probabilities(self._pruned(columns["student_logits"]), temperatures.student)
-        confidence = student.amax(-1)
+        confidence = probabilities(self._pruned(columns["student_logits"]), temperatures.student).amax(-1)
+        # what the student believes itself: of a class that it must leave to others, it may well agree with the judge
+        believed = probabilities(columns["student_logits"], temperatures.student)
+        own, judges = (
+            believed.gather(-1, columns[f"{who}_prediction"].unsqueeze(-1)).squeeze(-1) for who in ("student", "judge")
+        )
         answers = RecordedClasses(
             probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
             confidence,
-            confidence - student.gather(-1, columns["judge_prediction"].unsqueeze(-1)).squeeze(-1),
+            (own - judges).clamp_min(0),
             judge_right,
             student_right,
             teacher_right,

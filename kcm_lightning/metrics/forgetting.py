@@ -68,6 +68,7 @@ class TaskAccuracy(Metric):
     def restart(self, after: int) -> None:
         """Forgets what was counted after a task, so that it can be counted anew."""
         self.total[after] = self.correct[after] = 0
+        self._computed = None
 
     def compute(self) -> Tensor:
         """Fractions in [0, 1], shape `(T, T)`: row i, column j is task j after task i; NaN where nothing was counted."""

@@ -128,7 +128,8 @@ class KCMModule(L.LightningModule):
         self.accuracy = nn.ModuleDict({who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")})
 
     def configure_optimizers(self):
-        return phase_optimiser([("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)])
+        phases = [("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)]
+        return phase_optimiser(phases[1:] if self.judge_ckpt else phases)
 
     def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
         try:
@@ -189,7 +190,7 @@ class KCMModule(L.LightningModule):
     def _judge_loss(self, batch: dict) -> Tensor:
         images, partner, own = some_cutmix(batch["small"], self.judge_phase.cutmix)
         logits, target = self.judge.by_expert(images) if self.loss == "tlc" else self.judge(images), batch["target"]
-        options = {"kind": self.loss, "progress": self.judge_phase.progress(self.current_epoch)}
+        options = {"kind": self.loss, "progress": self.judge_phase.progress(self.current_epoch + 1)}
         loss = own * judge_loss(logits, target, self.class_counts, **options).mean()
         if own < 1:
             loss = loss + (1 - own) * judge_loss(logits, target[partner], self.class_counts, **options).mean()

@@ -37,7 +37,8 @@ def check_sizes(
     for size, (what, has) in sizes.items():
         knows = getattr(judge, size, has)
         if has is not None and knows != has:
-            raise InputError(f"the judge knows {knows} {what}, the data has {has}: set --{option}.{size}={has}")
+            who = option.rsplit(".", 1)[-1]
+            raise InputError(f"the {who} knows {knows} {what}, the data has {has}: set --{option}.{size}={has}")
     count = len(data.class_names)
     if pruning is not None and not set(pruning.classes) < set(range(count)):
         raise InputError(f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}")
@@ -47,10 +48,12 @@ def check_loss(judge: nn.Module, loss: str) -> None:
     """Whether a judge has what its loss needs.
 
     Raises:
-        InputError: the loss is of several experts, and the judge has none.
+        InputError: the loss is of several experts with cosines times 30, and the judge has no such.
     """
     if loss == "tlc" and not hasattr(judge, "by_expert"):
         raise InputError("--model.loss=tlc is of several experts: set --model.judge kcm_lightning.small.ExpertResNet32")
+    if loss == "tlc" and judge.scale != 30:
+        raise InputError(f"--model.judge.scale={judge.scale}: the margins of --model.loss=tlc are for a scale of 30")
 
 
 def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> None:

@@ -1,5 +1,7 @@
 """Training on one group of classes after the other, to see what a small model forgets."""
 
+from itertools import islice
+
 import lightning as L
 import torch
 from lightning.pytorch.utilities import move_data_to_device
@@ -35,6 +37,7 @@ class SequentialTraining(L.LightningModule):
         if phase.cutmix:
             raise InputError("--model.phase.cutmix is not used in sequential training: set it to 0")
         self.model, self.phase, self.groups = model, phase, groups
+        self.register_buffer("epochs", torch.tensor(phase.epochs))
         if compile and has_compiler():
             self.model.compile()
 
@@ -56,8 +59,8 @@ class SequentialTraining(L.LightningModule):
         data = self.trainer.datamodule
         if not hasattr(data, "labels"):
             raise InputError("sequential training needs images with classes: set --data kcm_lightning.data.CIFAR100LT")
-        if self.trainer.world_size > 1:
-            raise InputError("sequential training counts in one process: set --trainer.devices=1")
+        if stage == "fit":
+            self._check_trainer()
         check_sizes(self.model, data, option="model.model")
         if self.groups > len(data.class_names):
             raise InputError(f"--model.groups={self.groups}: there are only {len(data.class_names)} classes")
@@ -72,6 +75,29 @@ class SequentialTraining(L.LightningModule):
         self.scores = nn.ModuleDict({"all_classes": metrics(), "own_classes": metrics()})
         scheme = next(iter(data.regions))
         self.accuracy = RegionAccuracy(data.regions[scheme], data.region_names[scheme])
+
+    def _check_trainer(self) -> None:
+        if self.trainer.world_size > 1:
+            raise InputError("sequential training counts in one process: set --trainer.devices=1")
+        if self.trainer.check_val_every_n_epoch != 1 or self.trainer.limit_val_batches == 0:
+            raise InputError("groups are tested after a validation: leave check_val_every_n_epoch and limit_val_batches alone")
+        if (self.trainer.max_epochs or 0) > self.total_epochs:
+            raise InputError(f"--trainer.max_epochs={self.trainer.max_epochs}: the groups take {self.total_epochs} epochs")
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        """Takes the weights and counts of a run of as many groups and epochs.
+
+        Raises:
+            InputError: the run had others, or another model.
+        """
+        said = "the checkpoint is of other groups, epochs or another model: give its configuration, --config RUN/config.yaml"
+        counts = state_dict.get("scores.all_classes.accuracy.total")
+        if counts is None or len(counts) != self.groups or state_dict["epochs"] != self.phase.epochs:
+            raise InputError(said)
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise InputError(said) from error
 
     def configure_optimizers(self):
         return phase_optimiser([("model", self.model, self.phase)])
@@ -92,15 +118,20 @@ class SequentialTraining(L.LightningModule):
         return loss
 
     def _test_after(self, group: int) -> None:
-        """Counts the test images after a group has been learned."""
+        """Counts the test images after a group has been learned; of a trial run one batch."""
         data = self.trainer.datamodule
-        for batch in data.test_dataloader():
+        for metric in self._metrics():
+            metric.restart(group)
+        for batch in islice(data.test_dataloader(), 1 if self.trainer.fast_dev_run else None):
             batch = data.view(move_data_to_device(batch, self.device), augment=False)
             with self.trainer.precision_plugin.forward_context():
                 self._count(group, batch)
         for kind, metrics in self.scores.items():
             row = metrics["accuracy"].compute()[group]
             self.log_dict({f"{kind}/group_{i}": value for i, value in enumerate(row)})
+
+    def _metrics(self) -> list[TaskAccuracy]:
+        return [metric for metrics in self.scores.values() for metric in metrics.values()]
 
     def _count(self, group: int, batch: dict) -> Tensor:
         """Counts a batch, and returns the classes it was taken for where all compete."""
@@ -131,9 +162,8 @@ class SequentialTraining(L.LightningModule):
         learned = int((self.scores["all_classes"]["accuracy"].total.sum(1) > 0).sum())
         if learned < self.groups:
             raise InputError(f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last")
-        for metrics in self.scores.values():
-            for metric in metrics.values():
-                metric.restart(self.groups - 1)
+        for metric in self._metrics():
+            metric.restart(self.groups - 1)
 
     def test_step(self, batch: dict, batch_idx: int) -> None:
         self.accuracy.update(self._count(self.groups - 1, batch), batch["target"])

@@ -33,6 +33,14 @@ class KCMTwoStage(KCMModule):
         self.buffer = buffer
         self.automatic_optimization = False
         self._waiting: dict[Part, list[tuple[Tensor, Tensor]]] = {}
+        self._steps = 0  # of the current epoch
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.trainer.datamodule.lengths is not None:
+            raise InputError("two-stage distillation stacks samples of several batches: texts, which differ in length, it cannot")
+        if stage == "fit" and self.trainer.world_size > 1:
+            raise InputError("two-stage distillation has one buffer, in one process: set --trainer.devices=1")
 
     def configure_optimizers(self):
         phases = ("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)
@@ -40,7 +48,15 @@ class KCMTwoStage(KCMModule):
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        self._waiting = {Part.TEACHER: [], Part.JUDGE: []}
+        self._waiting, self._steps = {Part.TEACHER: [], Part.JUDGE: []}, 0
+
+    def on_train_epoch_end(self) -> None:
+        if self.distilling and not self._steps and not self.trainer.fast_dev_run:
+            taught = len(self._waiting[Part.TEACHER])
+            raise InputError(
+                f"an epoch of distillation made no step: the large model taught {taught} samples, a buffer takes {self.buffer}; "
+                "lower --model.distill_thresholds.teacher or --model.buffer, and resume with --ckpt_path last"
+            )
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
         if not self.distilling:
@@ -72,3 +88,4 @@ class KCMTwoStage(KCMModule):
         optimiser.zero_grad()
         self.manual_backward(loss)
         optimiser.step()
+        self._steps += 1

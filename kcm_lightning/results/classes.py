@@ -72,7 +72,9 @@ def summarise(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
     if all(f"{who}_logits" in columns for who in SMALL):
         said = {who: probabilities(columns[f"{who}_logits"]).max(-1) for who in SMALL}
         result["expected_calibration_error_untempered"] = {
-            who: _calibration_error(values, indices == target) for who, (values, indices) in said.items()
+            who: _calibration_error(values, right[who])
+            for who, (values, indices) in said.items()
+            if torch.equal(indices, columns[f"{who}_prediction"])  # else classes were pruned, which logits do not know
         }
     return result
 

@@ -1,7 +1,5 @@
 """What a sequential training leaves behind: how well each group is known after each, and what was forgotten."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -9,27 +7,25 @@ from rich.console import Console
 
 from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import provenance
+from kcm_lightning.results.writer import ResultsWriter
 from kcm_lightning.tables import markdown_table, percent, print_table
 
 _TITLES = {"all_classes": "all classes compete", "own_classes": "only the group's classes compete"}
 
 
-class SequentialResultsWriter(L.Callback):
-    """Leaves `results.json` and `results.md` after `test`.
+class SequentialResultsWriter(ResultsWriter):
+    """Leaves `data.json` before any training, and after `test` `results.json` and `results.md`.
 
     Args:
-        folder: the run folder, which exists.
-        config: the resolved configuration, plain values only.
+        folder, config: as of `ResultsWriter`.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]):
-        self.folder, self.config = Path(folder), dict(config)
+    def on_test_batch_end(self, *args) -> None:
+        """Keeps nothing: the module counts."""
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         measured = {name: value.item() for name, value in trainer.callback_metrics.items()}
         matrices = {kind: metrics["accuracy"].compute().tolist() for kind, metrics in module.scores.items()}
-        if not trainer.is_global_zero:
-            return
         data = trainer.datamodule
         regions = [*data.region_names[next(iter(data.regions))], "overall"]
         summary: dict[str, Any] = {"samples": len(data.positions["test"]), "groups": module.groups}

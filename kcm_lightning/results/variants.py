@@ -43,7 +43,7 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
     if "share_of_oracle_gain" in results:
         figures["share"] = results["share_of_oracle_gain"]
     for who, values in results.get("expected_calibration_error", {}).items():
-        if "expected_calibration_error_untempered" in results:
+        if who in results.get("expected_calibration_error_untempered", {}):
             figures[f"ECE {who}, T = 1"] = results["expected_calibration_error_untempered"][who]
         figures[f"ECE {who}"] = values
     return figures

@@ -109,8 +109,8 @@ class CKAN(ResidualNet):
         width: int = 64,
         depths: Sequence[int] = (1, 2, 2),
         bottleneck: int = 4,
-        grid: int = 5,
-        order: int = 3,
+        grid: int = 3,
+        order: int = 1,
         grid_range: tuple[float, float] = (-2.0, 2.0),
         spline_scale: float = 0.1,
     ):

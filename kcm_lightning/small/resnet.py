@@ -49,21 +49,20 @@ class ExpertResNet32(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-        for weight in self.classes:
-            nn.init.normal_(weight)
+        for weight in self.classes:  # of unit length: only its direction counts, and the step in that falls with its length
+            weight.data = F.normalize(torch.empty_like(weight).uniform_(-1, 1), dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `(B, num_classes)` of normalised images `(B, 3, H, W)`."""
         return self.by_expert(images).sum(0)
 
     def by_expert(self, images: Tensor) -> Tensor:
-        """Each expert's logits, shape `(experts, B, num_classes)`."""
+        """Each expert's logits, shape `(experts, B, num_classes)`, float32: scaled cosines are too coarse in half precision."""
         shared = self.stem(images)
-        logits = []
-        for stages, weight in zip(self.experts, self.classes, strict=True):
-            features = stages(shared).mean((2, 3))
-            logits.append(self.scale * F.linear(F.normalize(features, dim=1), F.normalize(weight, dim=1)))
-        return torch.stack(logits)
+        features = torch.stack([stages(shared).mean((2, 3)) for stages in self.experts])  # (experts, B, 64)
+        with torch.autocast(images.device.type, enabled=False):
+            weights = F.normalize(torch.stack(list(self.classes)).float(), dim=-1)  # (experts, num_classes, 64)
+            return self.scale * F.normalize(features.float(), dim=-1) @ weights.mT
 
 
 def _stages(blocks: int) -> nn.Sequential:

@@ -27,6 +27,10 @@ def test_experts_have_32_layers_each_and_their_logits_add_up():
     assert each.shape == (3, 4, 10) and each.abs().max() <= 30.0
     torch.testing.assert_close(model(images), each[0] + each[1] + each[2])
     assert not torch.allclose(each[0], each[1])
+    assert all(torch.allclose(weight.norm(dim=1), torch.ones(10)) for weight in model.classes)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.by_expert(images)
+    assert half.dtype == torch.float32 and len(half.unique()) > 0.9 * half.numel()  # no ties of a coarse grid
     alone = torch.cat([model(image.unsqueeze(0)) for image in images])
     torch.testing.assert_close(model(images), alone, atol=1e-4, rtol=1e-4)
 

@@ -7,7 +7,7 @@ from kcm_lightning.small.twin import _parameters, _step_time
 
 
 def test_equal_parameters():
-    kan = CKAN(100, width=32, depths=(1, 2, 2))
+    kan = CKAN(100, width=32, depths=(1, 2, 2), grid=5, order=3)
     twin = cnn_twin(kan, "parameters")
     assert abs(_parameters(twin) / _parameters(kan) - 1) < 0.06
     assert twin(torch.randn(2, 3, 32, 32)).shape == (2, 100)

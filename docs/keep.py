@@ -1,0 +1,16 @@
+"""Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to docs/results/SWEEP."""
+
+import shutil
+import sys
+from pathlib import Path
+
+for folder in map(Path, sys.argv[1:]):
+    files = sorted(folder.glob("*/*/results.json"))
+    if not files:
+        sys.exit(f"{folder} holds no <variant>/<seed>/results.json")
+    shutil.rmtree(Path(__file__).parent / "results" / folder.name, ignore_errors=True)
+    for file in files:
+        kept = Path(__file__).parent / "results" / folder.name / file.relative_to(folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, kept)
+        print(kept)
