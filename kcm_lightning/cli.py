@@ -93,10 +93,10 @@ class KCMCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> KCMTrainer:
         given = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = str(self.folder)
-        if given["logger"] in (None, True) and self.subcommand == "fit":
+        if self.subcommand != "fit":
+            kwargs |= {"logger": False, "enable_checkpointing": False}  # there is nothing to save
+        elif given["logger"] in (None, True):
             kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
-        elif self.subcommand != "fit":
-            kwargs["logger"] = False
         several = given["devices"] not in (1, "1", "auto") or torch.cuda.device_count() > 1
         # judge and student take turns, so that one of them has no gradients
         if given["strategy"] == "ddp" or (given["strategy"] == "auto" and several):

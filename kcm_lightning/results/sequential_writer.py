@@ -48,7 +48,7 @@ def _table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """A row for each group that was learned, then what was forgotten."""
     matrix = found["accuracy_after_each_group"]
     groups = range(1, len(matrix) + 1)
-    rows = [[f"group {i}", *(percent(value) for value in row)] for i, row in zip(groups, matrix, strict=True)]
+    rows = [[f"after group {i}", *(percent(value) for value in row)] for i, row in zip(groups, matrix, strict=True)]
     empty = [""] * (len(matrix) - 1)
     rows += [[name.replace("_", " "), percent(found[name]), *empty] for name in ("forgetting", "backward_transfer")]
-    return ["accuracy after, %", *(f"group {i}" for i in groups)], rows
+    return ["accuracy, %", *(f"group {i}" for i in groups)], rows

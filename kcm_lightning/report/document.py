@@ -1,0 +1,72 @@
+"""The report of run folders."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.report.runs import Figures, files_of, last, options, read, read_any, same_cell, variant_of, variants_of
+from kcm_lightning.report.tables import maker_of, table_of
+from kcm_lightning.results import variants_table
+from kcm_lightning.tables import csv_table, latex_table, markdown_table
+
+Format = Literal["markdown", "csv", "latex"]
+
+
+def report(folders: list[str], format: Format = "markdown", by: Literal["table", "variant"] = "table") -> str:
+    """The paper's tables out of run folders, the mean and standard deviation over seeds where there are several.
+
+    Args:
+        folders: run folders, or folders that hold some at any depth.
+        format: markdown, with data, large model, seeds and command of each table; or csv or latex, the tables alone.
+        by: "table", the paper's tables; or "variant", one table with a row for each variant of a sweep, whose runs lie in
+            `<variant>/<seed>`.
+
+    Returns:
+        The tables, one after the other.
+
+    Raises:
+        InputError: a folder holds no results.
+    """
+    if by == "variant":
+        return _shown(*variants_table(variants_of(folders)), format)
+    tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
+    files = [file for file in files_of(folders) if "groups" not in read_any(file)]  # none of the paper's tables has those
+    if not files:
+        raise InputError("there are sequential trainings alone, which none of the paper's tables has: give --by variant")
+    for figures in map(read, files):
+        variants = tables[table_of(figures)]
+        key = variant_of(figures)
+        while any(same_cell(figures, other) for other in variants[key]):  # a seed counts once in a mean
+            key += "'"
+        variants[key].append(figures)
+    parts = []
+    for title in sorted(tables):
+        for number, runs in enumerate(tables[title].values(), 1):
+            head, rows = maker_of(title)(runs)
+            if format == "markdown":
+                which = f", variant {number}" if len(tables[title]) > 1 else ""
+                parts.append(f"## {title}{which}\n\n{markdown_table(head, rows)}\n{_sources(runs)}")
+            else:
+                parts.append(_shown(head, rows, format))
+    return "\n".join(parts)
+
+
+def _shown(head: list[str], rows: list[list[str]], format: Format) -> str:
+    return {"markdown": markdown_table, "csv": csv_table, "latex": latex_table}[format](head, rows)
+
+
+def _sources(runs: list[Figures]) -> str:
+    """Data, large model, seed and command of each run that a table is made of."""
+    lines = []
+    for run in runs:
+        data, teacher = run["data"], options(run, "model")["teacher"]
+        own = teacher.get("init_args", {})
+        name = own.get("name") or own.get("model") or own.get("path") or ""
+        splits = {split: facts for split, facts in data["splits"].items() if isinstance(facts, dict) and "samples" in facts}
+        sizes = ", ".join(f"{split} {facts['samples']}" for split, facts in splits.items())
+        lines.append(
+            f"- {data.get('title', data['name'])} ({sizes}; test split {splits['test']['sha256']}); "
+            f"{last(teacher['class_path'])} {Path(name).name}; seed {run['seed']}; commit {run['commit']}; `{run['command']}`"
+        )
+    return "\n".join(lines) + "\n"

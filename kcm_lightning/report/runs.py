@@ -1,0 +1,105 @@
+"""Results of run folders, and which of them may stand in one table or in one mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kcm_lightning.errors import InputError
+
+Figures = dict[str, Any]
+
+
+def files_of(folders: list[str]) -> list[Path]:
+    """Results files, each once, in the order of the folders."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        files = sorted(Path(folder).rglob("results.json"))
+        if not files:
+            raise InputError(f"{folder} holds no results.json: run `test` first, or name a run folder")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def variants_of(folders: list[str]) -> list[tuple[str, Figures]]:
+    """Name of the variant and results of each run in `<variant>/<seed>`."""
+    found: dict[tuple[str, int], Path] = {}
+    runs = []
+    for file in files_of(folders):
+        variant, figures = file.parent.parent.name, read_any(file)
+        earlier = found.setdefault((variant, figures["seed"]), file)
+        if earlier != file:
+            raise InputError(f"{earlier} and {file} are both of variant {variant}, seed {figures['seed']}: name one sweep")
+        runs.append((variant, figures))
+    return runs
+
+
+def read_any(file: Path) -> Figures:
+    """A results file of any kind of training."""
+    try:
+        figures = json.loads(file.read_text())
+        if not {"accuracy", "scores", "groups"}.intersection(figures):
+            raise KeyError("accuracy, scores or groups")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no results file of this project: {error!r}") from error
+    return figures
+
+
+def read(file: Path) -> Figures:
+    """A results file of a collaboration."""
+    figures = read_any(file)
+    try:
+        (
+            options(figures, "model")["teacher"]["class_path"],
+            figures["accuracy" if "accuracy" in figures else "scores"]["kcm"],
+            figures["data"]["splits"]["test"]["sha256"],
+        )
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(f"{file} is no results file of this project: {error!r}") from error
+    return figures
+
+
+def last(path: str) -> str:
+    """Name of a class without its module."""
+    return path.rsplit(".", 1)[-1]
+
+
+def options(figures: Figures, part: str) -> Figures:
+    """Options of the module ("model") or of the data ("data")."""
+    return figures["config"][part].get("init_args", {})
+
+
+# what may differ between runs that are averaged or stand in one table
+_NOT_A_VARIANT = {
+    "thresholds",
+    "temperatures",
+    "cache",
+    "judge_ckpt",
+    "category",
+    "root",
+    "prepared",
+    "answered",
+    "predict_folder",
+    "eval_batch_size",
+    "compile",
+}
+
+_NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices", "retries", "timeout", "api_key_env"}
+
+
+def variant_of(figures: Figures) -> str:
+    """The options that tell apart runs which must not be averaged."""
+    options = {part: figures["config"][part] for part in ("model", "data")}
+    kept = {
+        part: {name: value for name, value in choice.get("init_args", {}).items() if name not in _NOT_A_VARIANT}
+        for part, choice in options.items()
+    }
+    teacher = kept["model"]["teacher"]
+    asked = {name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS}
+    kept["model"]["teacher"] = {**teacher, "init_args": asked}
+    return json.dumps(kept, sort_keys=True)
+
+
+def same_cell(one: Figures, other: Figures) -> bool:
+    """Whether two runs are of the same data and seed, so that they are no independent samples of one figure."""
+    return one["seed"] == other["seed"] and one["data"].get("title") == other["data"].get("title")

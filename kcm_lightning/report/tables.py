@@ -1,0 +1,135 @@
+"""The paper's tables: which one a run belongs to, and how it is made of several runs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import mean
+
+from kcm_lightning import paper
+from kcm_lightning.metrics import paired_difference
+from kcm_lightning.report.runs import Figures, last, options
+from kcm_lightning.results import SCORES, TITLES, lm_rates
+from kcm_lightning.tables import spread
+
+_BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
+_CIFAR, _COCO, _MCM = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions", "Table 5: MCM on CIFAR-100-LT"
+
+
+def table_of(figures: Figures) -> str:
+    """Title of the table that a run belongs to."""
+    teacher = last(options(figures, "model")["teacher"]["class_path"])
+    if "scores" in figures:
+        tokenizer = {"ptb": "PTB", "words": "word"}[figures["scoring"]]
+        return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
+    if figures["data"]["name"] == "apd":
+        return _BERT if teacher == "TextClassifier" else _CHAT
+    if figures["data"]["name"] == "cifar100" and last(figures["config"]["model"].get("class_path", "")) == "KCMTwoStage":
+        return _MCM
+    return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
+
+
+def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:
+    """What makes head and rows of the table with a title out of its runs."""
+    makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT")}
+    makers |= {_CIFAR: _regions(paper.CIFAR_LT, _PAPER_COLUMNS), _MCM: _regions(paper.MCM, ["paper: MCM", "KCM"])}
+    if title.startswith((_COCO, "Captions: ")):
+        return _captions(paper.COCO if title.startswith(_COCO) else {})
+    return makers.get(title) or _regions({}, [])
+
+
+def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
+    return spread(run["accuracy"].get(who, {}).get(region) for run in runs)
+
+
+def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
+    """Maker of tables 1 and 2: a row for each category, and their mean."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", f"paper: {name}", "KCM", "LM rate"]
+        by_category = defaultdict(list)
+        for run in runs:
+            category = options(run, "data")["category"]
+            by_category[paper.CATEGORIES.get(category, category)].append(run)
+        names = [shown for shown in paper.CATEGORIES.values() if shown in by_category]
+        names += sorted(set(by_category) - set(names))
+        rows = [[shown, *_row(by_category[shown]), *_said(published.get(shown))] for shown in names]
+        six = [by_category[shown] for shown in paper.CATEGORIES.values() if shown in by_category]
+        if len(six) == len(paper.CATEGORIES):
+            said = [mean(column) for column in zip(*published.values(), strict=True)]
+            rows.append(["mean", *_mean_row(six), *_said(said)])
+        return head, rows
+
+    return make
+
+
+def _row(runs: list[Figures]) -> list[str]:
+    rate = spread(run["lm_rate"]["called"] for run in runs)
+    return [*(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")), rate, _difference([runs])]
+
+
+def _mean_row(groups: list[list[Figures]]) -> list[str]:
+    """The mean over categories of each figure's mean over seeds."""
+
+    def over(pick: Callable[[Figures], float | None]) -> str:
+        means = [[value for run in runs if (value := pick(run)) is not None] for runs in groups]
+        return spread([mean(mean(values) for values in means)]) if all(means) else "-"
+
+    shown = ("judge", "student", "teacher", "kcm")
+    cells = [over(lambda run, who=who: run["accuracy"].get(who, {}).get("overall")) for who in shown]
+    return [*cells, over(lambda run: run["lm_rate"]["called"]), _difference(groups)]
+
+
+def _difference(groups: list[list[Figures]]) -> str:
+    """KCM's accuracy minus the large model's: the mean over seeds, or of single runs with its paired bootstrap interval."""
+    against = [[(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups]
+    if any(counts is None for runs in against for counts, _ in runs):
+        return "-"
+    means = [mean((counts["better"] - counts["worse"]) / samples for counts, samples in runs) for runs in against]
+    shown = f"{100 * mean(means):+.2f}"
+    if any(len(runs) > 1 for runs in against):  # seeds share their test samples: no interval is made of them
+        return shown
+    found = paired_difference([(counts["better"], counts["worse"], samples) for ((counts, samples),) in against])
+    return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
+
+
+def _said(values: Iterable[float] | None, count: int = 3) -> list[str]:
+    return ["-"] * count if values is None else [f"{value:.2f}" for value in values]
+
+
+def _regions(published: dict[str, tuple[float, ...]], titles: Iterable[str]) -> Callable:
+    """Maker of tables 3 and 5: a row for each region, overall and LM rate; one column for each model, and those published."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
+        said = list(titles)
+        regions = list(runs[0]["accuracy"]["kcm"])
+        cells = {region: _said(published.get(region), len(said)) for region in [*regions, "LM rate"]}
+        rows = [[region, *(_accuracy(runs, who, region) for who in shown), *cells[region]] for region in regions]
+        called = spread(run["lm_rate"]["called"] for run in runs)
+        rows.append(["LM rate", *lm_rates(shown, called), *cells["LM rate"]])
+        return ["%", *(TITLES[who] for who in shown), *said], rows
+
+    return make
+
+
+def _captions(published: dict[str, tuple[float, ...]]) -> Callable:
+    """Maker of table 4: a row for each score and the LM rate; one column for each model."""
+
+    def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
+        shown = [who for who in TITLES if all(who in run["scores"] for run in runs)]
+        names = [name for name in SCORES if all(name in run["scores"]["kcm"] for run in runs)]
+        rows = []
+        for name in names:
+            cells = [spread(run["scores"][who].get(name) for run in runs) for who in shown]
+            rows.append([name, *cells, *_cells(published, name)])
+        called = spread(run["lm_rate"]["called"] for run in runs)
+        rows.append(["LM rate, %", *lm_rates(shown, called), *_cells(published, "LM rate")])
+        return ["x 100", *(TITLES[who] for who in shown), *_PAPER_COLUMNS[: 3 if published else 0]], rows
+
+    return make
+
+
+_PAPER_COLUMNS = ["paper: small", "large", "KCM"]
+
+
+def _cells(published: dict[str, tuple[float, ...]], region: str) -> list[str]:
+    return _said(published.get(region)) if published else []
