@@ -38,7 +38,7 @@ class KCMTwoStage(KCMModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.trainer.datamodule.lengths is not None:
-            raise InputError("two-stage distillation stacks samples of several batches: texts, which differ in length, it cannot")
+            raise InputError("two-stage distillation joins samples of several batches: texts, which differ in length, it cannot")
         if stage == "fit" and self.trainer.world_size > 1:
             raise InputError("two-stage distillation has one buffer, in one process: set --trainer.devices=1")
 
@@ -52,7 +52,7 @@ class KCMTwoStage(KCMModule):
 
     def on_train_epoch_end(self) -> None:
         if self.distilling and not self._steps and not self.trainer.fast_dev_run:
-            taught = len(self._waiting[Part.TEACHER])
+            taught = self._count_of(Part.TEACHER)
             raise InputError(
                 f"an epoch of distillation made no step: the large model taught {taught} samples, a buffer takes {self.buffer}; "
                 "lower --model.distill_thresholds.teacher or --model.buffer, and resume with --ckpt_path last"
@@ -63,24 +63,33 @@ class KCMTwoStage(KCMModule):
             self._step(self._judge_loss(batch))
             return
         judge, teacher, parts = self._taught(batch)
-        for row, part in enumerate(parts.tolist()):
-            target = teacher if part == Part.TEACHER else judge
-            if part != Part.NONE and len(self._waiting[Part(part)]) < self.buffer:
-                self._waiting[Part(part)].append((batch["small"][row], target[row]))
-            if len(self._waiting[Part.TEACHER]) == self.buffer:
+        start = 0
+        while start < len(parts):  # up to where the first buffer is full
+            missing = self.buffer - self._count_of(Part.TEACHER)
+            taught = (parts[start:] == Part.TEACHER).nonzero().squeeze(1)
+            end = start + int(taught[missing - 1]) + 1 if len(taught) >= missing else len(parts)
+            for part, target in ((Part.TEACHER, teacher), (Part.JUDGE, judge)):
+                rows = start + (parts[start:end] == part).nonzero().squeeze(1)[: self.buffer - self._count_of(part)]
+                self._waiting[part].append((batch["small"][rows], target[rows]))
+            if self._count_of(Part.TEACHER) == self.buffer:
                 self._two_steps()
+            start = end
         shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
+
+    def _count_of(self, part: Part) -> int:
+        """Samples that wait in a buffer."""
+        return sum(len(images) for images, _ in self._waiting[part])
 
     def _two_steps(self) -> None:
         options = {"direction": self.direction, "temperature": self.distill_temperature}
         for part, name in ((Part.TEACHER, "train/equation_4"), (Part.JUDGE, "train/equation_5")):
-            if self._waiting[part]:
-                images, targets = (torch.stack(column) for column in zip(*self._waiting[part], strict=True))
+            if self._count_of(part):
+                images, targets = (torch.cat(column) for column in zip(*self._waiting[part], strict=True))
                 loss = divergence(self.student(images).unsqueeze(1), targets, **options).mean()
                 self.log(name, loss, batch_size=len(images))
                 self._step(loss)
-                self._waiting[part] = []
+            self._waiting[part] = []
 
     def _step(self, loss: Tensor) -> None:
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
