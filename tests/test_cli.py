@@ -12,6 +12,7 @@ import yaml
 
 import kcm_lightning
 from kcm_lightning.cli import main
+from kcm_lightning.module import KCMModule
 
 ROOT = Path(__file__).parent.parent
 
@@ -166,12 +167,19 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
-def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(trained, tmp_path):
-    _, options = trained
-    nothing_learned = ["--model.student_phase.lr=1e-12", "--model.student_phase.epochs=3", "--model.judge_phase.epochs=1"]
-    kcm(tmp_path, "fit", "--config", "quickstart.yaml", *options, *nothing_learned)
+def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(tiny_classifier, tmp_path, monkeypatch):
+    scored = KCMModule._scored
+
+    def worse_and_worse(self, split: str) -> dict:
+        return scored(self, split) | {"selection": -float(self.current_epoch)}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
+    monkeypatch.setattr(KCMModule, "_scored", worse_and_worse)
+    short = ["--model.judge_phase.epochs=1", "--model.student_phase.epochs=2", f"--model.teacher.name={tiny_classifier(10)}"]
+    main(["fit", "--config", "quickstart.yaml", *short])
     best, last = (tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
-    assert torch.load(last, weights_only=True)["epoch"] == 3 > torch.load(best, weights_only=True)["epoch"]
+    assert torch.load(last, weights_only=True)["epoch"] == 2 and torch.load(best, weights_only=True)["epoch"] == 0
 
 
 def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, capsys):
