@@ -51,7 +51,10 @@ def test_shipped_configuration_runs(
             options.append("--model.judge.width=8")
         if "KCMTwoStage" in text:  # with steps of both stages
             options += ["--model.buffer=4", "--model.distill_thresholds.teacher=0", "--model.distill_thresholds.judge=0.011"]
+            options.append("--data.eval_batch_size=100")
     main(["fit", "--config", name, *options])
+    if "small.ResNet101" in text:  # the second phase with a quicker network
+        options += ["--model.judge=kcm_lightning.small.ExpertResNet32", "--model.judge.blocks=1"]
     if "KCM" in text:  # the second phase too
         main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
 
