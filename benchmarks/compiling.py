@@ -5,17 +5,14 @@ captions in turn, as batches of like length bring them. `first_steps` is what co
 Ratios of medians, all in one process.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from itertools import cycle
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from benchmarks.timing import leave, medians
-from kcm_lightning.process import keep_memory
+from benchmarks.timing import medians, run_from_shell
 from kcm_lightning.small import CKAN, TKAN, Captioner
 
 
@@ -39,26 +36,29 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[torch.Tensor, ...]]]]
 }
 
 
-def step(model: nn.Module, batches: list[tuple[torch.Tensor, ...]]) -> Callable[[], None]:
+def step(model: nn.Module, batches: list[tuple[torch.Tensor, ...]], device: str) -> Callable[[], None]:
     turns = cycle(batches)
 
     def once() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16):
             loss = model(*next(turns)).float().square().mean()
         loss.backward()
         model.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return once
 
 
-def measure(repeats: int) -> list[dict]:
+def measure(device: str, repeats: int) -> list[dict]:
     rows = []
     for name, (make, batches) in CASES.items():
         torch._dynamo.reset()
         torch.manual_seed(0)
-        eager, compiled = make(), make()
+        eager, compiled = make().to(device), make().to(device)
+        batches = [tuple(own.to(device) for own in batch) for batch in batches]
         compiled.compile()
-        steps = {"eager": step(eager, batches), "compiled": step(compiled, batches)}
+        steps = {"eager": step(eager, batches, device), "compiled": step(compiled, batches, device)}
         start = time.perf_counter()
         for _ in range(2 * len(batches)):
             steps["compiled"]()
@@ -69,14 +69,5 @@ def measure(repeats: int) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    keep_memory()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args()
-    leave(measure(args.repeats), args.output)
-
-
 if __name__ == "__main__":
-    main()
+    run_from_shell(__doc__, 15, measure)

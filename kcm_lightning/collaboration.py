@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.gating import Pruning, Route, Thresholds, keeps, probabilities, route, take
+from kcm_lightning.gating import Pruning, Route, Thresholds, keeps, probabilities, pruned, route, take
 from kcm_lightning.large.base import Answer, LargeModel
 
 
@@ -60,7 +60,7 @@ def says_class(model: nn.Module, temperature: float = 1.0, pruning: Pruning | No
 
     def say(inputs: Any) -> Said:
         logits = model(inputs).float()
-        distribution = probabilities(logits if pruning is None else pruning(logits), temperature)
+        distribution = probabilities(pruned(logits, pruning), temperature)
         confidence, prediction = distribution.max(-1)
         return Said(prediction, confidence, distribution, logits)
 

@@ -14,8 +14,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import from_pretrained
-from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
-from kcm_lightning.seed import global_seed
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser, set_lr
+from kcm_lightning.seed import seed_epoch
 
 
 class FineTune(L.LightningModule):
@@ -65,13 +65,12 @@ class FineTune(L.LightningModule):
         return phase_optimiser([("model", self.model, self.phase)])
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(global_seed() * 100_003 + self.current_epoch)
+        seed_epoch(self.current_epoch, self.global_rank)
         self.model.train()
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         done = self.current_epoch + batch_idx / max(1, self.trainer.num_training_batches)
-        for group in self.optimizers().param_groups:
-            group["lr"] = self.phase.lr_after(done)
+        set_lr(self.trainer.optimizers, "model", self.phase.lr_after(done))
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         logits = self.logits(batch, training=True).float()

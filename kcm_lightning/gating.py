@@ -68,6 +68,11 @@ class Pruning:
         return pruned
 
 
+def pruned(logits: Tensor, pruning: Pruning | None) -> Tensor:
+    """Logits with classes pruned where any are, shape `(..., V)`."""
+    return logits if pruning is None else pruning(logits)
+
+
 class Route(IntEnum):
     """Who answered a sample (Algorithm 2)."""
 

@@ -56,6 +56,14 @@ class Phase:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
 
+def set_lr(optimisers: Iterable[Optimizer], name: str, lr: float) -> None:
+    """Sets the learning rate of the parameter groups that `phase_optimiser` has given a name."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            if group["phase"] == name:
+                group["lr"] = lr
+
+
 def check_finite(values: Iterable[Tensor], what: str, step: int, epoch: int) -> None:
     """Stops a training that has diverged, before a checkpoint of it is written.
 

@@ -2,11 +2,10 @@
 
 import lightning as L
 import torch
-from torch import Tensor
 
 from kcm_lightning.calibrate.recorder import Recorder
 from kcm_lightning.collaboration import Outcome
-from kcm_lightning.gating import Temperatures, probabilities
+from kcm_lightning.gating import Temperatures, probabilities, pruned
 from kcm_lightning.results import gather
 from kcm_lightning.thresholds import RecordedClasses, fit_temperature
 
@@ -18,12 +17,9 @@ class ClassRecorder(Recorder):
         kept = {"target": batch["target"], "index": batch["index"]}
         self.pruning = module.pruning
         if self.ask:
-            hint = probabilities(self._pruned(outcome.student_logits)) if module.teacher.uses_hint else None
+            hint = probabilities(pruned(outcome.student_logits, self.pruning)) if module.teacher.uses_hint else None
             kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
         return kept
-
-    def _pruned(self, logits: Tensor) -> Tensor:
-        return logits if self.pruning is None else self.pruning(logits)
 
     def recorded(self) -> tuple[RecordedClasses, Temperatures]:
         columns = gather(self.outcomes, self.batches)
@@ -38,7 +34,7 @@ class ClassRecorder(Recorder):
             answered = ~said.isnan().any(-1)
             temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
             teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
-        confidence = probabilities(self._pruned(columns["student_logits"]), temperatures.student).amax(-1)
+        confidence = probabilities(pruned(columns["student_logits"], self.pruning), temperatures.student).amax(-1)
         # what the student believes itself: of a class that it must leave to others, it may well agree with the judge
         believed = probabilities(columns["student_logits"], temperatures.student)
         own, judges = (

@@ -19,8 +19,8 @@ from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
 from kcm_lightning.module.preparation import check_kind, check_loss, check_sizes, has_compiler, load_judge
-from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
-from kcm_lightning.seed import global_seed
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser, set_lr
+from kcm_lightning.seed import seed_epoch
 
 
 class KCMModule(L.LightningModule):
@@ -143,8 +143,7 @@ class KCMModule(L.LightningModule):
     # --------------------------------------------------------------- training
 
     def on_train_epoch_start(self) -> None:
-        # every draw of an epoch follows from seed and epoch, so a resumed run repeats an uninterrupted one
-        torch.manual_seed(global_seed() * 100_003 + self.current_epoch * 1_009 + self.global_rank)
+        seed_epoch(self.current_epoch, self.global_rank)
         self.judge.train(not self.distilling)
         self.student.train(self.distilling)
         if self.distilling and not self.student_started:
@@ -177,10 +176,7 @@ class KCMModule(L.LightningModule):
         start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
         done = self.current_epoch - start + batch_idx / max(1, self.trainer.num_training_batches)
         name = "student" if self.distilling else "judge"
-        for optimiser in self.trainer.optimizers:
-            for group in optimiser.param_groups:
-                if group["phase"] == name:
-                    group["lr"] = phase.lr_after(done)
+        set_lr(self.trainer.optimizers, name, phase.lr_after(done))
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
@@ -226,9 +222,13 @@ class KCMModule(L.LightningModule):
         """The sum of equations 4 and 5, shape `(2,)`, logged with the partition's shares."""
         losses_of = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
         self.log_dict(losses_of, batch_size=len(parts))
+        self._log_parts(parts)
+        return both.sum()
+
+    def _log_parts(self, parts: Tensor) -> None:
+        """Logs the partition's shares of an epoch."""
         shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
         self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
-        return both.sum()
 
     # -------------------------------------------------------------- inference
 

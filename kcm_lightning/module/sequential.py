@@ -13,8 +13,8 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.losses import judge_loss
 from kcm_lightning.metrics import AverageForgetting, BackwardTransfer, RegionAccuracy, TaskAccuracy
 from kcm_lightning.module.preparation import check_sizes, has_compiler
-from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser
-from kcm_lightning.seed import global_seed
+from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser, set_lr
+from kcm_lightning.seed import seed_epoch
 
 
 class SequentialTraining(L.LightningModule):
@@ -103,13 +103,12 @@ class SequentialTraining(L.LightningModule):
         return phase_optimiser([("model", self.model, self.phase)])
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(global_seed() * 100_003 + self.current_epoch * 1_009 + self.global_rank)
+        seed_epoch(self.current_epoch, self.global_rank)
         self.model.train()
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         done = self.current_epoch % max(1, self.phase.epochs) + batch_idx / max(1, self.trainer.num_training_batches)
-        for group in self.optimizers().param_groups:
-            group["lr"] = self.phase.lr_after(done)
+        set_lr(self.trainer.optimizers, "model", self.phase.lr_after(done))
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor:
         loss = judge_loss(self.model(batch["small"]), batch["target"], self.trainer.datamodule.class_counts, "plain").mean()

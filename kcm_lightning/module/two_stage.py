@@ -74,8 +74,7 @@ class KCMTwoStage(KCMModule):
             if self._count_of(Part.TEACHER) == self.buffer:
                 self._two_steps()
             start = end
-        shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
-        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
+        self._log_parts(parts)
 
     def _count_of(self, part: Part) -> int:
         """Samples that wait in a buffer."""

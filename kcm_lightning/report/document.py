@@ -4,8 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.report.runs import Figures, files_of, last, options, read, read_any, same_cell, variant_of, variants_of
+from kcm_lightning.report.runs import Figures, collaborations_of, last, options, same_cell, variant_of, variants_of
 from kcm_lightning.report.tables import maker_of, table_of
 from kcm_lightning.results import variants_table
 from kcm_lightning.tables import csv_table, latex_table, markdown_table
@@ -31,10 +30,7 @@ def report(folders: list[str], format: Format = "markdown", by: Literal["table",
     if by == "variant":
         return _shown(*variants_table(variants_of(folders)), format)
     tables: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
-    files = [file for file in files_of(folders) if "groups" not in read_any(file)]  # none of the paper's tables has those
-    if not files:
-        raise InputError("there are sequential trainings alone, which none of the paper's tables has: give --by variant")
-    for figures in map(read, files):
+    for figures in collaborations_of(folders):
         variants = tables[table_of(figures)]
         key = variant_of(figures)
         while any(same_cell(figures, other) for other in variants[key]):  # a seed counts once in a mean

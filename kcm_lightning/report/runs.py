@@ -9,7 +9,7 @@ from kcm_lightning.errors import InputError
 Figures = dict[str, Any]
 
 
-def files_of(folders: list[str]) -> list[Path]:
+def _files(folders: list[str]) -> list[Path]:
     """Results files, each once, in the order of the folders."""
     found: dict[Path, Path] = {}
     for folder in folders:
@@ -21,12 +21,21 @@ def files_of(folders: list[str]) -> list[Path]:
     return list(found.values())
 
 
+def collaborations_of(folders: list[str]) -> list[Figures]:
+    """Results of all runs but sequential trainings, which none of the paper's tables has."""
+    found = {file: _read(file) for file in _files(folders)}
+    kept = [_checked(file, figures) for file, figures in found.items() if "groups" not in figures]
+    if not kept:
+        raise InputError("there are sequential trainings alone, which none of the paper's tables has: give --by variant")
+    return kept
+
+
 def variants_of(folders: list[str]) -> list[tuple[str, Figures]]:
     """Name of the variant and results of each run in `<variant>/<seed>`."""
     found: dict[tuple[str, int], Path] = {}
     runs = []
-    for file in files_of(folders):
-        variant, figures = file.parent.parent.name, read_any(file)
+    for file in _files(folders):
+        variant, figures = file.parent.parent.name, _read(file)
         earlier = found.setdefault((variant, figures["seed"]), file)
         if earlier != file:
             raise InputError(f"{earlier} and {file} are both of variant {variant}, seed {figures['seed']}: name one sweep")
@@ -34,7 +43,7 @@ def variants_of(folders: list[str]) -> list[tuple[str, Figures]]:
     return runs
 
 
-def read_any(file: Path) -> Figures:
+def _read(file: Path) -> Figures:
     """A results file of any kind of training."""
     try:
         figures = json.loads(file.read_text())
@@ -45,9 +54,8 @@ def read_any(file: Path) -> Figures:
     return figures
 
 
-def read(file: Path) -> Figures:
-    """A results file of a collaboration."""
-    figures = read_any(file)
+def _checked(file: Path, figures: Figures) -> Figures:
+    """Results of a collaboration, which have what the paper's tables need."""
     try:
         (
             options(figures, "model")["teacher"]["class_path"],
@@ -89,10 +97,9 @@ _NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices
 
 def variant_of(figures: Figures) -> str:
     """The options that tell apart runs which must not be averaged."""
-    options = {part: figures["config"][part] for part in ("model", "data")}
     kept = {
-        part: {name: value for name, value in choice.get("init_args", {}).items() if name not in _NOT_A_VARIANT}
-        for part, choice in options.items()
+        part: {name: value for name, value in options(figures, part).items() if name not in _NOT_A_VARIANT}
+        for part in ("model", "data")
     }
     teacher = kept["model"]["teacher"]
     asked = {name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS}

@@ -12,6 +12,7 @@ from kcm_lightning.tables import spread
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
 _CIFAR, _COCO, _MCM = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions", "Table 5: MCM on CIFAR-100-LT"
+_PAPER_COLUMNS = ["paper: small", "large", "KCM"]
 
 
 def table_of(figures: Figures) -> str:
@@ -31,8 +32,10 @@ def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list
     """What makes head and rows of the table with a title out of its runs."""
     makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT")}
     makers |= {_CIFAR: _regions(paper.CIFAR_LT, _PAPER_COLUMNS), _MCM: _regions(paper.MCM, ["paper: MCM", "KCM"])}
-    if title.startswith((_COCO, "Captions: ")):
-        return _captions(paper.COCO if title.startswith(_COCO) else {})
+    if title.startswith(_COCO):
+        return _captions(paper.COCO, _PAPER_COLUMNS)
+    if title.startswith("Captions: "):
+        return _captions({}, [])
     return makers.get(title) or _regions({}, [])
 
 
@@ -95,24 +98,23 @@ def _said(values: Iterable[float] | None, count: int = 3) -> list[str]:
     return ["-"] * count if values is None else [f"{value:.2f}" for value in values]
 
 
-def _regions(published: dict[str, tuple[float, ...]], titles: Iterable[str]) -> Callable:
+def _regions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
     """Maker of tables 3 and 5: a row for each region, overall and LM rate; one column for each model, and those published."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
-        said = list(titles)
         regions = list(runs[0]["accuracy"]["kcm"])
-        cells = {region: _said(published.get(region), len(said)) for region in [*regions, "LM rate"]}
+        cells = {region: _said(published.get(region), len(titles)) for region in [*regions, "LM rate"]}
         rows = [[region, *(_accuracy(runs, who, region) for who in shown), *cells[region]] for region in regions]
         called = spread(run["lm_rate"]["called"] for run in runs)
         rows.append(["LM rate", *lm_rates(shown, called), *cells["LM rate"]])
-        return ["%", *(TITLES[who] for who in shown), *said], rows
+        return ["%", *(TITLES[who] for who in shown), *titles], rows
 
     return make
 
 
-def _captions(published: dict[str, tuple[float, ...]]) -> Callable:
-    """Maker of table 4: a row for each score and the LM rate; one column for each model."""
+def _captions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
+    """Maker of table 4: a row for each score and the LM rate; one column for each model, and those published."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["scores"] for run in runs)]
@@ -120,16 +122,9 @@ def _captions(published: dict[str, tuple[float, ...]]) -> Callable:
         rows = []
         for name in names:
             cells = [spread(run["scores"][who].get(name) for run in runs) for who in shown]
-            rows.append([name, *cells, *_cells(published, name)])
+            rows.append([name, *cells, *_said(published.get(name), len(titles))])
         called = spread(run["lm_rate"]["called"] for run in runs)
-        rows.append(["LM rate, %", *lm_rates(shown, called), *_cells(published, "LM rate")])
-        return ["x 100", *(TITLES[who] for who in shown), *_PAPER_COLUMNS[: 3 if published else 0]], rows
+        rows.append(["LM rate, %", *lm_rates(shown, called), *_said(published.get("LM rate"), len(titles))])
+        return ["x 100", *(TITLES[who] for who in shown), *titles], rows
 
     return make
-
-
-_PAPER_COLUMNS = ["paper: small", "large", "KCM"]
-
-
-def _cells(published: dict[str, tuple[float, ...]], region: str) -> list[str]:
-    return _said(published.get(region)) if published else []

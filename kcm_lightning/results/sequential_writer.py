@@ -24,16 +24,15 @@ class SequentialResultsWriter(ResultsWriter):
         """Keeps nothing: the module counts."""
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        measured = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        matrices = {kind: metrics["accuracy"].compute().tolist() for kind, metrics in module.scores.items()}
         data = trainer.datamodule
         regions = [*data.region_names[next(iter(data.regions))], "overall"]
         summary: dict[str, Any] = {"samples": len(data.positions["test"]), "groups": module.groups}
-        summary["final_accuracy"] = {region: measured[f"test/{region}"] for region in regions}
-        for kind, matrix in matrices.items():
-            found = {name: measured[f"test/{kind}/{name}"] for name in ("forgetting", "backward_transfer")}
-            summary[kind] = {"accuracy_after_each_group": matrix, **found}
-        tables = {kind: _table(summary[kind]) for kind in matrices}
+        summary["final_accuracy"] = {region: trainer.callback_metrics[f"test/{region}"].item() for region in regions}
+        for kind, metrics in module.scores.items():
+            found = metrics.compute()
+            summary[kind] = {"accuracy_after_each_group": found["accuracy"].tolist()}
+            summary[kind] |= {name: found[name].item() for name in ("forgetting", "backward_transfer")}
+        tables = {kind: _table(summary[kind]) for kind in module.scores}
         for kind, table in tables.items():
             print_table(*table, f"{data.title}, {_TITLES[kind]}")
         if trainer.fast_dev_run:
