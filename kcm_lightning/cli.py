@@ -156,7 +156,7 @@ def _report(words: list[str]) -> str:
 def _sweep(words: list[str]) -> int:
     parser = OneLineParser(prog="python -m kcm_lightning sweep", description=sweep.__doc__.splitlines()[0])
     parser.add_argument("file", help="YAML of the sweep")
-    parser.add_argument("--cell", type=int | None, help="run this cell alone, counted from 0")
+    parser.add_argument("--cell", type=int | None, help="run this cell alone, counted from 0, and those that it needs")
     parser.add_argument("--list", action="store_true", help="print each cell's commands as one line, and run nothing")
     options = parser.parse_args(words)
     if options.list:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,13 @@ def read_sweep(path: Path) -> list[Cell]:
     known = {cell.folder for cell in cells}
     for cell in cells:
         for needed in cell.needs:
-            if needed not in known or needed == cell.folder:
-                raise InputError(f"{path}: variant {cell.variant} needs {needed.parent.name}, which is no other variant")
+            if needed not in known:
+                raise InputError(f"{path}: variant {cell.variant} needs {needed.parent.name}, which is no variant")
+    try:
+        TopologicalSorter({cell.folder: cell.needs for cell in cells}).prepare()
+    except CycleError as error:
+        circle = " needs ".join(folder.parent.name for folder in reversed(error.args[1]))
+        raise InputError(f"{path}: no variant can be the first where {circle}") from error
     return cells
 
 
@@ -126,7 +132,7 @@ def sweep(path: Path, cell: int | None = None) -> int:
 
     Args:
         path: as of `read_sweep`.
-        cell: number of one cell, to run that alone.
+        cell: number of one cell, to run that alone, after those that it needs.
 
     Returns:
         How many cells have failed.
@@ -134,7 +140,7 @@ def sweep(path: Path, cell: int | None = None) -> int:
     cells = read_sweep(path)
     if cell is not None and not 0 <= cell < len(cells):
         raise InputError(f"{path} has cells 0 to {len(cells) - 1}, there is no {cell}")
-    wanted = cells if cell is None else [cells[cell]]
+    wanted = cells if cell is None else _with_needed(cells, cells[cell])
     failed: set[Path] = set()
     while _pass(wanted, failed):
         pass
@@ -145,6 +151,12 @@ def sweep(path: Path, cell: int | None = None) -> int:
         print(table, end="")
     print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed")
     return len(failed)
+
+
+def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
+    """A cell, and before it all that it needs."""
+    needed = [each for cell in cells if cell.folder in wanted.needs for each in _with_needed(cells, cell)]
+    return [*needed, wanted]
 
 
 def _pass(cells: list[Cell], failed: set[Path]) -> bool:

@@ -136,9 +136,11 @@ def test_a_failed_cell_is_told_the_others_go_on_and_the_next_sweep_tries_it_agai
     assert calls(write.folder / "bad" / "1") == ["fit", "fit", "test"] and calls(write.folder / "good" / "1") == ["fit", "test"]
 
 
-def start(path: Path) -> subprocess.Popen:
+def start(path: Path, cell: int | None = None) -> subprocess.Popen:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from kcm_lightning.sweep import sweep; "
-    return subprocess.Popen([sys.executable, "-c", code + f"sys.exit(sweep(Path({str(path)!r})))"], start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code + f"sys.exit(sweep(Path({str(path)!r}), {cell}))"], start_new_session=True
+    )
 
 
 def test_two_processes_share_the_cells_and_run_none_twice(write):
@@ -173,13 +175,36 @@ def test_one_cell_alone(write):
         sweep(write(), cell=4)
 
 
+def test_one_cell_alone_runs_what_it_needs_first_and_its_failure_is_its_own(write):
+    variants = {"student": {"needs": ["judge"]}, "judge": {}, "other": {}}
+    assert sweep(write(variants=variants, seeds=[1]), cell=0) == 0
+    assert [cell.finished for cell in read_sweep(write(variants=variants, seeds=[1]))] == [True, True, False]
+    assert calls(write.folder / "judge" / "1") == ["fit", "test"]
+    variants["judge"] = {"options": {"fail": True}}
+    assert sweep(write(variants=variants, seeds=[2]), cell=0) == 1
+    assert not (write.folder / "student" / "2" / "calls.txt").exists()
+
+
+def test_cells_that_are_started_at_once_wait_for_the_one_that_all_need(write):
+    variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(3)}}
+    path = write(variants=variants, seeds=[1], options={"seconds": 0.3})
+    started = [start(path, cell=number) for number in (3, 1, 2)]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert all(calls(cell.folder) == ["fit", "test"] for cell in read_sweep(path))
+
+
 def test_bad_files_are_refused(write, tmp_path):
     for changes, said in (
         ({"seeds": []}, "at least one variant and one seed"),
         ({"seeds": ["a"]}, "a seed is a whole number"),
         ({"other": 1}, "and nothing else"),
         ({"config": None}, "has no config"),
-        ({"variants": {"a": {"needs": ["b"]}}}, "needs b, which is no other variant"),
+        ({"variants": {"a": {"needs": ["b"]}}}, "a needs b, which is no variant"),
+        ({"variants": {"a": {"needs": ["a"]}}}, "no variant can be the first where a needs a"),
+        (
+            {"variants": {"a": {"needs": ["b"]}, "b": {"needs": ["c"]}, "c": {"needs": ["b"]}}},
+            "first where (b needs c needs b|c needs b needs c)",
+        ),
         ({"variants": {"a": {"option": {}}}}, "a variant has config"),
     ):
         with pytest.raises(InputError, match=said):
