@@ -39,7 +39,7 @@ class MSCOCO(KCMDataModule):
         root: folder of the data.
         captions: Karpathy's file in it (`dataset_coco.json`, `dataset_flickr30k.json`, `dataset_flickr8k.json`).
         annotations: instead of that, COCO's annotation file of each split (train, val, test), each in `root`; the pictures of
-            `captions_val2017.json` are in `val2017`.
+            `captions_val2017.json` are in `val2017`. Without test, every other picture of val is tested on.
         images: folder in `root` that Karpathy's file names are relative to.
         answered: JSON lines with `filename`, with or without folders: other pictures of val and test are left out, and counted.
             For large models whose answers are recorded.
@@ -111,6 +111,9 @@ class MSCOCO(KCMDataModule):
             for split, file in self.annotations.items():
                 folder = self.root / Path(file).stem.removeprefix("captions_")
                 pictures += read_official(self.root / file, folder, split)
+            if "test" not in self.annotations:  # COCO publishes no captions of its own test split
+                for picture in [picture for picture in pictures if picture.split == "val"][1::2]:
+                    picture.split = "test"
         missing = {"train", "val", "test"} - {picture.split for picture in pictures}
         if missing:
             raise InputError(f"{self.root}: there are no pictures of split {', '.join(sorted(missing))}")

@@ -84,6 +84,9 @@ def test_official_annotation_files(make, tmp_path):
     for split in ("train", "val", "test"):
         assert official.fingerprint()[split] == karpathy.fingerprint()[split]
     assert official.name == "coco" and karpathy.name == "tiny"
+    del files["test"]
+    halved, whole = make(root=str(root), annotations=files).positions, official.positions
+    assert halved["val"].tolist() == whole["val"][::2].tolist() and halved["test"].tolist() == whole["val"][1::2].tolist()
 
 
 def test_pictures_of_one_name_in_several_folders_are_several_pictures(make, tmp_path):
