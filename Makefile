@@ -34,5 +34,6 @@ bench: install
 tables: install
 	$(PYTHON) docs/tables.py
 
+# leaves runs: trained models, and answers that were paid for
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) build dist
