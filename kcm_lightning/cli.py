@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram
+from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram, RunCheckpoint
 from kcm_lightning.errors import InputError
 from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
@@ -55,7 +54,7 @@ class KCMCLI(LightningCLI):
         folder = RunFolder(files[0] if files else None, config.run)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
         if wanted is None:
-            self.folder = self._fresh(folder)
+            self.folder = self._fresh(folder, make=not config.trainer.fast_dev_run)
         elif wanted in ("best", "last"):
             self.folder = folder.existing(f"{wanted}.ckpt", newest_only=self.subcommand == "fit")
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
@@ -82,11 +81,14 @@ class KCMCLI(LightningCLI):
             raise InputError(f"--ckpt_path: {ckpt_path!r} lies in no run folder: name the folder for results with --run")
         return path.parent.parent
 
-    def _fresh(self, folder: RunFolder) -> Path:
+    def _fresh(self, folder: RunFolder, make: bool) -> Path:
         """A new run's folder; the processes that a strategy starts take that of the first."""
         if os.environ.get("LOCAL_RANK", "0") != "0" and "KCM_RUN_FOLDER" in os.environ:
             return Path(os.environ["KCM_RUN_FOLDER"])
-        path = folder.fresh()
+        try:
+            path = folder.fresh(make)
+        except OSError as error:
+            raise InputError(f"a run folder in {folder.family} cannot be made: {error.strerror}") from error
         os.environ["KCM_RUN_FOLDER"] = str(path)
         return path
 
@@ -97,7 +99,8 @@ class KCMCLI(LightningCLI):
             kwargs |= {"logger": False, "enable_checkpointing": False}  # there is nothing to save
         elif given["logger"] in (None, True):
             kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
-        several = given["devices"] not in (1, "1", "auto") or torch.cuda.device_count() > 1
+        every = given["devices"] in ("auto", -1, "-1")
+        several = torch.cuda.device_count() > 1 and given["accelerator"] != "cpu" if every else given["devices"] not in (1, "1")
         # judge and student take turns, so that one of them has no gradients
         if given["strategy"] == "ddp" or (given["strategy"] == "auto" and several):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
@@ -109,8 +112,8 @@ class KCMCLI(LightningCLI):
         if self.subcommand == "fit":
             options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}
             # two of them: `save_last` would only write when a new best is found
-            callbacks.append(ModelCheckpoint(filename="best", monitor="selection", mode="max", **options))
-            callbacks.append(ModelCheckpoint(filename="last", **options))
+            callbacks.append(RunCheckpoint(filename="best", monitor="selection", mode="max", **options))
+            callbacks.append(RunCheckpoint(filename="last", **options))
         self._dump_config()
         if isinstance(self.model, KCMModule):
             captions = self.model.captions

@@ -49,13 +49,24 @@ class RunFolder:
         else:
             self.path, self.family = None, RUNS / (config.stem if config else "default")
 
-    def fresh(self) -> Path:
-        """A folder for a new run, which never is that of an earlier one."""
+    def fresh(self, make: bool = True) -> Path:
+        """A folder for a new run, which never is that of an earlier one.
+
+        Args:
+            make: make it at once where it was not named, so that no `fit` that is started together takes it too.
+        """
         if self.named:
             if (self.path / "checkpoints").exists():
                 raise InputError(f"{self.path} already holds a run: resume it with --ckpt_path last, or name another --run")
             return self.path
-        return self.family / str(max(self._numbers(), default=-1) + 1)
+        while True:
+            path = self.family / str(max(self._numbers(), default=-1) + 1)
+            try:
+                if make:
+                    path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return path
 
     def existing(self, checkpoint: str, newest_only: bool = False) -> Path:
         """The folder of the run that has a checkpoint, the newest one unless it was named.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -22,10 +22,10 @@ from kcm_lightning.errors import InputError
 from kcm_lightning.results import variants_table, write_text
 from kcm_lightning.tables import markdown_table
 
-_DONE = ".done"
 _PAUSE = 2.0  # seconds between looks at what another process does
-_KEYS = {"folder", "config", "options", "seeds", "steps", "variants"}
-_OF_A_VARIANT = {"config", "options", "steps", "needs"}
+_KEYS = {"folder": str, "config": str, "options": dict, "seeds": list, "steps": list, "variants": dict}
+_OF_A_VARIANT = {"config": str, "options": dict, "steps": list, "needs": list}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass
@@ -36,7 +36,8 @@ class Cell:
         variant: its name.
         seed: of the run.
         folder: the run folder.
-        commands: the words of each of its commands, after `python -m kcm_lightning`.
+        commands: the words of each of its commands, after `python -m kcm_lightning`; variables of the environment stand as
+            they are in the file.
         needs: folders of the cells that must be done before.
     """
 
@@ -48,7 +49,12 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / _DONE).is_file()
+        """Whether all its commands have ended well."""
+        return all(self.mark(step).is_file() for step in range(len(self.commands)))
+
+    def mark(self, step: int) -> Path:
+        """The file that a command leaves which has ended well, with its words."""
+        return self.folder / f".done-{step}"
 
 
 def read_sweep(path: Path) -> list[Cell]:
@@ -72,10 +78,13 @@ def read_sweep(path: Path) -> list[Cell]:
         wanted = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML: {error}") from error
-    if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= _KEYS:
+    if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= set(_KEYS):
         raise InputError(f"{path}: a sweep has folder, config, options, seeds, steps and variants, and nothing else")
-    if not isinstance(wanted["variants"], dict) or not wanted["variants"] or not wanted["seeds"]:
+    _check_kinds(path, wanted, _KEYS)
+    if not wanted["variants"] or not wanted["seeds"]:
         raise InputError(f"{path}: give at least one variant and one seed")
+    if not all(type(seed) is int for seed in wanted["seeds"]) or len(set(wanted["seeds"])) < len(wanted["seeds"]):
+        raise InputError(f"{path}: a seed is a whole number, and none is there twice")
     cells = []
     for seed in wanted["seeds"]:
         for name, variant in wanted["variants"].items():
@@ -93,9 +102,17 @@ def read_sweep(path: Path) -> list[Cell]:
     return cells
 
 
-def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: Any) -> Cell:
-    if not isinstance(variant, dict) or not set(variant) <= _OF_A_VARIANT or not isinstance(seed, int):
-        raise InputError(f"{path}: a variant has config, options, steps and needs; a seed is a whole number")
+def _check_kinds(path: Path, given: dict, kinds: dict[str, type]) -> None:
+    words = {str: "a text", dict: "a mapping", list: "a list"}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, kinds[name]):
+            raise InputError(f"{path}: {name} is {words[kinds[name]]}, not {value!r}")
+
+
+def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: int) -> Cell:
+    if not isinstance(variant, dict) or not set(variant) <= set(_OF_A_VARIANT):
+        raise InputError(f"{path}: a variant has config, options, steps and needs, and nothing else")
+    _check_kinds(path, variant, _OF_A_VARIANT)
     sweep = Path(wanted["folder"])
     folder = sweep / name / str(seed)
     config = variant.get("config") or wanted.get("config")
@@ -103,23 +120,23 @@ def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: Any) -> Cell:
         raise InputError(f"{path}: variant {name} has no config")
 
     def filled(text: str) -> str:
-        text = os.path.expandvars(text)
-        if unset := re.search(r"\$\{(\w+)\}", text):
-            raise InputError(f"{path} needs the environment variable {unset[1]}, which is not set")
+        if unset := set(_VARIABLE.findall(text)) - set(os.environ):
+            raise InputError(f"{path} needs the environment variable {min(unset)}, which is not set")
         return text.replace("{run}", str(folder)).replace("{seed}", str(seed)).replace("{sweep}", str(sweep))
 
-    steps = variant.get("steps") or wanted["steps"]
-    trains = any(step.split()[:1] == ["fit"] for step in steps)
+    steps = [shlex.split(str(step)) for step in variant.get("steps") or wanted["steps"] or []]
+    if not steps or not all(steps):
+        raise InputError(f"{path}: variant {name}: give at least one step, and none that is empty")
+    trains = any(step[0] == "fit" for step in steps)
     options = (wanted.get("options") or {}) | (variant.get("options") or {})
     words = [f"--{option}={filled(_plain(value))}" for option, value in options.items()]
     commands = []
-    for step in steps:
-        command, *own = shlex.split(filled(step))
+    for command, *own in steps:
         fresh = command == "fit" or not trains  # nothing of it is in a configuration of this run yet
         base = ["--config", filled(str(config)) if fresh else str(folder / "config.yaml")]
         given = [f"--seed_everything={seed}", *words] if fresh else []
-        commands.append([command, *base, *given, *own, "--run", str(folder)])
-    return Cell(name, seed, folder, commands, [sweep / needed / str(seed) for needed in variant.get("needs") or []])
+        commands.append([command, *base, *given, *map(filled, own), "--run", str(folder)])
+    return Cell(name, seed, folder, commands, [sweep / str(needed) / str(seed) for needed in variant.get("needs") or []])
 
 
 def _plain(value: Any) -> str:
@@ -140,6 +157,8 @@ def sweep(path: Path, cell: int | None = None) -> int:
     cells = read_sweep(path)
     if cell is not None and not 0 <= cell < len(cells):
         raise InputError(f"{path} has cells 0 to {len(cells) - 1}, there is no {cell}")
+    for own in cells:
+        _check_unchanged(own, path)
     wanted = cells if cell is None else _with_needed(cells, cells[cell])
     failed: set[Path] = set()
     while _pass(wanted, failed):
@@ -149,8 +168,18 @@ def sweep(path: Path, cell: int | None = None) -> int:
         table = markdown_table(*sweep_table(finished))
         write_text(cells[0].folder.parent.parent / "table.md", table)
         print(table, end="")
-    print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed")
+    elsewhere = sum(not own.finished and own.folder not in failed and _busy(own) for own in wanted)
+    others = f", {elsewhere} are under way in another process" if elsewhere else ""
+    print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed{others}")
     return len(failed)
+
+
+def _check_unchanged(cell: Cell, path: Path) -> None:
+    """Whether what a cell has done is what the sweep's file says now."""
+    for step, words in enumerate(cell.commands):
+        mark = cell.mark(step)
+        if mark.is_file() and (made_by := mark.read_text()) != shlex.join(words):
+            raise InputError(f"{path} has changed since {made_by!r} made {cell.folder}: move that folder away, or change it back")
 
 
 def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
@@ -162,12 +191,13 @@ def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
 def _pass(cells: list[Cell], failed: set[Path]) -> bool:
     """Runs each cell that is not done and needs nothing that is not; whether another pass may find more to do."""
     ran = waiting = False
+    by_folder = {cell.folder: cell for cell in cells}
     for cell in cells:
         if cell.finished or failed.intersection([cell.folder, *cell.needs]):
             continue
-        missing = [folder for folder in cell.needs if not (folder / _DONE).is_file()]
-        if missing:
-            waiting = waiting or any(_busy(folder) for folder in missing)
+        missing = [by_folder[folder] for folder in cell.needs if not by_folder[folder].finished]
+        if missing:  # one may have ended since it was looked at
+            waiting = waiting or any(_busy(needed) or needed.finished for needed in missing)
             continue
         outcome = _run(cell)
         if outcome is False:
@@ -178,37 +208,33 @@ def _pass(cells: list[Cell], failed: set[Path]) -> bool:
     return ran or waiting
 
 
-def _busy(folder: Path) -> bool:
-    if not (folder / ".lock").is_file():
+def _busy(cell: Cell) -> bool:
+    if not (cell.folder / ".lock").is_file():
         return False
-    with _claimed(folder / ".lock") as free:
-        return not free
+    with _claimed(cell) as lock:
+        return lock is None
 
 
 def _run(cell: Cell) -> bool | None:
     """Runs a cell's commands that have not ended well yet; None where another process is at it."""
     cell.folder.mkdir(parents=True, exist_ok=True)
-    with _claimed(cell.folder / ".lock") as mine:
-        if not mine:
-            return None
-        if cell.finished:  # by another process, since this one looked
+    with _claimed(cell) as lock:
+        if lock is None or cell.finished:  # by another process, since this one looked
             return None
         for step, words in enumerate(cell.commands):
-            ended = cell.folder / f".done-{step}"
-            if ended.is_file():
+            if cell.mark(step).is_file():
                 continue
             print(f"{cell.variant}, seed {cell.seed}: {words[0]}", flush=True)
-            code, said = _call(cell, words)
+            code, said = _call(cell, words, lock)
             if code:
                 print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {cell.folder / 'sweep.log'}", flush=True)
                 return False
-            ended.touch()
-        (cell.folder / _DONE).touch()
+            write_text(cell.mark(step), shlex.join(words))
     return True
 
 
-def _call(cell: Cell, words: list[str]) -> tuple[int, str]:
-    """Exit status of a command, and the last line that it said."""
+def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
+    """Exit status of a command, which holds the lock too, should it outlive this process; and the last line that it said."""
     checkpoints = cell.folder / "checkpoints"
     if words[0] == "fit" and (checkpoints / "last.ckpt").is_file():  # it was killed
         words = [*words, "--ckpt_path", "last"]
@@ -216,27 +242,32 @@ def _call(cell: Cell, words: list[str]) -> tuple[int, str]:
         shutil.rmtree(checkpoints, ignore_errors=True)  # killed before its first epoch ended
     log = cell.folder / "sweep.log"
     with log.open("a") as file:
-        run = subprocess.run([sys.executable, "-m", "kcm_lightning", *words], stdout=file, stderr=file, check=False)
+        command = [sys.executable, "-m", "kcm_lightning", *map(_expanded, words)]
+        run = subprocess.run(command, stdout=file, stderr=file, pass_fds=[lock.fileno()], check=False)
     return run.returncode, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
 
 
+def _expanded(word: str) -> str:
+    return _VARIABLE.sub(lambda variable: os.environ[variable[1]], word)
+
+
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this process has a file's lock, which the system gives back when the process ends, however it ends."""
-    with path.open("w") as file:
+def _claimed(cell: Cell) -> Iterator[TextIO | None]:
+    """A cell's lock, which the system gives back when the last process ends that holds it; None where another one has it."""
+    with (cell.folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
             return
-        yield True
+        yield file
 
 
 def commands(path: Path) -> str:
     """Each cell's commands as one line of shell, for launchers of all kinds."""
     lines = []
     for cell in read_sweep(path):
-        runs = [shlex.join(["python", "-m", "kcm_lightning", *words]) for words in cell.commands]
+        runs = [shlex.join(["python", "-m", "kcm_lightning", *map(_expanded, words)]) for words in cell.commands]
         lines.append(" && ".join(runs))
     return "\n".join(lines) + "\n"
 

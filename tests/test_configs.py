@@ -90,16 +90,17 @@ def test_names_are_looked_up_here_first_then_among_the_shipped(tmp_path, monkeyp
 def test_run_folders_are_never_shared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Path("some/where/digits.yaml")
-    assert RunFolder(config).fresh() == Path("runs/digits/0")
+    assert RunFolder(config).fresh(make=False) == Path("runs/digits/0")
     for number, checkpoint in ((0, "best.ckpt"), (2, "last.ckpt")):
         folder = Path(f"runs/digits/{number}/checkpoints")
         folder.mkdir(parents=True)
         (folder / checkpoint).touch()
-    assert RunFolder(config).fresh() == Path("runs/digits/3")
+    assert RunFolder(config).fresh(make=False) == Path("runs/digits/3")
     assert RunFolder(config).existing("best.ckpt") == Path("runs/digits/0")
     assert RunFolder(config).existing("last.ckpt") == Path("runs/digits/2")
     assert RunFolder(Path("runs/digits/0/config.yaml")).existing("best.ckpt") == Path("runs/digits/0")
     assert RunFolder(Path("runs/digits/0/config.yaml")).fresh() == Path("runs/digits/3")
+    assert RunFolder(config).fresh() == Path("runs/digits/4")  # the other one has taken 3
     with pytest.raises(InputError, match="already holds a run"):
         RunFolder(config, "runs/digits/0").fresh()
     with pytest.raises(InputError, match=r"no checkpoint best\.ckpt.*run `fit` first"):

@@ -116,7 +116,25 @@ def test_variables_of_the_environment_are_filled_in(write, monkeypatch):
     with pytest.raises(InputError, match="needs the environment variable SWEEP_DATA"):
         read_sweep(path)
     monkeypatch.setenv("SWEEP_DATA", "/data")
-    assert "--data.root=/data/x" in read_sweep(path)[0].commands[0]
+    assert "--data.root=/data/x" in shlex.split(commands(path).splitlines()[0])
+    assert sweep(path) == 0 and "--data.root=/data/x" in (write.folder / "first" / "1" / "calls.txt").read_text()
+    monkeypatch.setenv("SWEEP_DATA", "/moved")  # the same data in another place: nothing is done again
+    assert sweep(path) == 0 and calls(write.folder / "first" / "1") == ["fit", "test"]
+
+
+def test_a_file_that_has_changed_since_is_refused(write):
+    assert sweep(write(seeds=[1])) == 0
+    for changes in ({"options": {"model.loss": "plain"}}, {"steps": ["fit", "test --model.compare false"]}):
+        with pytest.raises(InputError, match=r"has changed since '(fit|test) .* made"):
+            sweep(write(seeds=[1], **changes))
+    assert sweep(write(seeds=[1], steps=["fit", "test", "validate"])) == 0  # a step that is new is done
+    assert calls(write.folder / "first" / "1") == ["fit", "test", "validate"]
+
+
+def test_folders_and_values_with_spaces(write, tmp_path):
+    path = write(folder=str(tmp_path / "my sweep"), seeds=[1], steps=["fit", "test --config {run}/calibrated.yaml"])
+    assert sweep(path) == 0
+    assert read_sweep(path)[0].commands[1][3:5] == ["--config", f"{tmp_path}/my sweep/first/1/calibrated.yaml"]
 
 
 def test_the_shipped_sweeps_are_read(monkeypatch):
@@ -168,6 +186,19 @@ def test_a_killed_sweep_is_taken_up_where_it_was(write):
     assert len(lines) == 3 and lines[1].endswith("--ckpt_path last") and lines[2].startswith("test")
 
 
+def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
+    process, cell = start(path), write.folder / "slow" / "1"
+    while not (cell / "calls.txt").is_file():
+        time.sleep(0.05)
+    process.kill()  # alone: its `fit` goes on
+    process.wait()
+    assert (
+        sweep(path) == 0 and "0 of 1 cells are done, 0 have failed, 1 are under way in another process" in capsys.readouterr().out
+    )
+    assert calls(cell) == ["fit"]
+
+
 def test_one_cell_alone(write):
     assert sweep(write(), cell=3) == 0
     assert [cell.finished for cell in read_sweep(write())] == [False, False, False, True]
@@ -186,10 +217,10 @@ def test_one_cell_alone_runs_what_it_needs_first_and_its_failure_is_its_own(writ
 
 
 def test_cells_that_are_started_at_once_wait_for_the_one_that_all_need(write):
-    variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(3)}}
+    variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(2)}}
     path = write(variants=variants, seeds=[1], options={"seconds": 0.3})
-    started = [start(path, cell=number) for number in (3, 1, 2)]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    started = [start(path, cell=number) for number in (1, 2)]
+    assert [process.wait(60) for process in started] == [0, 0]
     assert all(calls(cell.folder) == ["fit", "test"] for cell in read_sweep(path))
 
 
@@ -197,6 +228,13 @@ def test_bad_files_are_refused(write, tmp_path):
     for changes, said in (
         ({"seeds": []}, "at least one variant and one seed"),
         ({"seeds": ["a"]}, "a seed is a whole number"),
+        ({"seeds": [1, 1]}, "none is there twice"),
+        ({"seeds": 3}, "seeds is a list, not 3"),
+        ({"steps": "fit"}, "steps is a list, not 'fit'"),
+        ({"steps": [""]}, "at least one step, and none that is empty"),
+        ({"folder": 3}, "folder is a text, not 3"),
+        ({"options": ["x"]}, "options is a mapping"),
+        ({"variants": {"a": {}, "b": {"needs": "a"}}}, "needs is a list, not 'a'"),
         ({"other": 1}, "and nothing else"),
         ({"config": None}, "has no config"),
         ({"variants": {"a": {"needs": ["b"]}}}, "a needs b, which is no variant"),

@@ -1,6 +1,7 @@
-"""Figures while training."""
+"""Figures while training, and checkpoints."""
 
 from kcm_lightning.callbacks.caption_examples import CaptionExamples
 from kcm_lightning.callbacks.confidence_histogram import ConfidenceHistogram
+from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint
 
-__all__ = ["CaptionExamples", "ConfidenceHistogram"]
+__all__ = ["CaptionExamples", "ConfidenceHistogram", "RunCheckpoint"]

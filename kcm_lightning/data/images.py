@@ -53,7 +53,7 @@ class LongTailedImages(KCMDataModule):
         self.images: Tensor | None = None
 
     def read(self) -> None:
-        """Fills `class_names`, `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions` by split (train, val, test, pool)."""
+        """Fills `class_names`, `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions` by split, perhaps a pool."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:

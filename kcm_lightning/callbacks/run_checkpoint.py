@@ -1,0 +1,25 @@
+"""Checkpoints of a run, whose folder may move."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """A `ModelCheckpoint` that knows its best score again where the folder has moved since.
+
+    Lightning's forgets it then, so that the first resumed epoch, however bad, would become the best one.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the state, its paths in the folder of now."""
+        before, now = Path(state_dict["dirpath"]), Path(self.dirpath)
+
+        def moved(path: str) -> str:
+            return str(now / Path(path).relative_to(before)) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        kept = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        places = {name: moved(state_dict[name]) for name in paths}
+        super().load_state_dict(state_dict | places | {"dirpath": self.dirpath, "best_k_models": kept})

@@ -1,0 +1,49 @@
+"""The best checkpoint of a run stays the best one, also where the run folder has moved."""
+
+import shutil
+import warnings
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from kcm_lightning.callbacks import RunCheckpoint
+
+
+class Scored(L.LightningModule):
+    """Has a score by epoch, and nothing to learn."""
+
+    def __init__(self, scores: list[float]):
+        super().__init__()
+        self.layer, self.scores = torch.nn.Linear(1, 1), scores
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("selection", self.scores[self.current_epoch])
+
+
+def fit(folder, scores, ckpt_path=None):
+    options = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
+    callbacks = [
+        RunCheckpoint(filename="best", monitor="selection", mode="max", **options),
+        RunCheckpoint(filename="last", **options),
+    ]
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    trainer = L.Trainer(accelerator="cpu", max_epochs=len(scores), callbacks=callbacks, default_root_dir=folder, **quiet)
+    data = DataLoader(torch.ones(2, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(Scored(scores), data, data, ckpt_path=ckpt_path)
+    return torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+
+
+def test_a_worse_epoch_after_the_folder_has_moved_is_not_the_best(tmp_path):
+    assert fit(tmp_path / "a", [0.9]) == 0
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    assert fit(tmp_path / "b", [0.9, 0.1], tmp_path / "b" / "checkpoints" / "last.ckpt") == 0
+    assert fit(tmp_path / "b", [0.9, 0.1, 0.95], tmp_path / "b" / "checkpoints" / "last.ckpt") == 2
