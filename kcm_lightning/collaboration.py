@@ -82,7 +82,8 @@ class Outcome:
         judge_prediction, judge_confidence: of the judge.
         student_prediction, student_confidence: of the student.
         teacher_prediction, teacher_confidence: of the large model as the collaboration asks it.
-        alone_prediction, alone_confidence: of the large model without a hint.
+        alone_prediction, alone_confidence: of the large model without a hint; of one that uses hints, only where every row was
+            to be asked.
         judge_logits, student_logits: of classifiers, before any pruning, shape `(B, V)`.
     """
 
@@ -165,7 +166,9 @@ def collaborate(
         called = routes == Route.TEACHER
         third = ask(every if ask_every_teacher else called)
     routes[(routes == Route.TEACHER) & third.confidence.isnan()] = Route.STUDENT
-    alone = ask(every, with_hint=False) if ask_every_teacher and teacher.uses_hint else third
+    alone = third
+    if teacher.uses_hint:
+        alone = ask(every, with_hint=False) if ask_every_teacher else third.unasked()
     return Outcome(
         _by_route(routes, [first.prediction, second.prediction, third.prediction]),
         _by_route(routes, [first.confidence, second.confidence, third.confidence]),

@@ -60,8 +60,9 @@ def check_template(
     except (ValueError, KeyError, IndexError) as error:
         raise InputError(f"{option} cannot be filled: {error}") from error
     if not set(fields) <= used <= {*fields, *optional}:
-        must = f"must contain {_braced(fields)} and " if fields else ""
-        raise InputError(f"{option} {must}may contain {_braced(optional)}")
+        must = [f"must contain {_braced(fields)}"] if fields else []
+        may = [f"may contain {_braced(optional)}"] if optional else ["no other field"]
+        raise InputError(f"{option} {' and '.join(must + may)}")
 
 
 def _braced(names) -> str:

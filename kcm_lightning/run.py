@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Route
+from kcm_lightning.module import KCMModule
 
 
 @dataclass
@@ -82,7 +83,7 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
         device: where to put the models.
 
     Raises:
-        InputError: the folder holds no finished run.
+        InputError: the folder holds no finished run of a collaboration.
     """
     folder = Path(folder)
     checkpoint = folder / "checkpoints" / "best.ckpt"
@@ -100,6 +101,8 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
         config = parser.parse_object(yaml.safe_load(Path(calibrated).read_text()), config)
     built = parser.instantiate_classes(config)
     module = built.model
+    if not isinstance(module, KCMModule):
+        raise InputError(f"{folder} holds a run of {saved['model']['class_path']}, not of judge, student and large model")
     saved_state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(saved_state["state_dict"])
     class_names = json.loads((folder / "data.json").read_text())["class_names"]

@@ -153,7 +153,34 @@ def test_predict_and_validate(trained):
     run = folder / "runs" / "quickstart" / "0"
     kcm(folder, "predict", "--config", str(run / "config.yaml"))
     assert len((run / "predict.jsonl").read_text().splitlines()) == 600
-    assert "kcm_overall" in kcm(folder, "validate", "--config", str(run / "config.yaml"))
+    validate = ["validate", "--config", str(run / "config.yaml")]
+    assert "kcm_overall" in kcm(folder, *validate)
+    # the student is asked about what the judge passes on, which says nothing of it; in batches of one some are wholly the judge's
+    told = kcm(folder, *validate, "--model.compare=false", "--data.eval_batch_size=1")
+    assert "kcm_overall" in told and "student_overall" not in told
+
+
+def test_results_say_how_the_run_was_fitted(trained, tmp_path):
+    _, options = trained
+    command = [*options, "--model.student_phase.epochs=0"]
+    kcm(
+        tmp_path,
+        "fit",
+        "--config",
+        "quickstart.yaml",
+        *command,
+        "--seed_everything=5",
+        "--model.loss=plain",
+        "--model.thresholds.judge=0.1",
+    )
+    kcm(tmp_path, "test", "--config", "quickstart.yaml", *command, "--data.eval_batch_size=100")
+    run = tmp_path / "runs" / "quickstart" / "0"
+    found = json.loads((run / "results.json").read_text())
+    assert found["seed"] == 5 and found["thresholds"]["judge"] == 0.98
+    fitted = {"seed_everything": 5, "model.init_args.loss": "plain", "data.init_args.eval_batch_size": 300}
+    assert found["fitted_with"] == fitted
+    kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
+    assert "fitted_with" not in json.loads((run / "results.json").read_text())
 
 
 def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):

@@ -30,6 +30,35 @@ def test_the_student_answers_what_the_large_model_has_no_answer_to():
     assert not outcome.confidence.isnan().any()
 
 
+class Led(LargeModel):
+    """Says what it is told, and class 0 where it is told nothing."""
+
+    identity, uses_hint = "led", True
+
+    def load(self, class_names, device):
+        pass
+
+    def distribution(self, inputs, hint=None, samples=None):
+        alone = torch.tensor([[0.9, 0.1]]).expand(len(inputs), -1)
+        return (alone if hint is None else hint).unsqueeze(1)
+
+
+def test_what_the_large_model_says_alone_is_never_what_it_says_with_a_hint():
+    small = nn.Identity()
+    batch = {"small": torch.tensor([[0.0, 1.0]] * 3), "large": ["x"] * 3, "index": torch.arange(3)}
+    for compare, alone in ((True, [0, 0, 0]), (False, [-1, -1, -1])):
+        outcome = collaborate(
+            batch,
+            says_class(small),
+            says_class(small),
+            Led(),
+            Thresholds(None, None),
+            ask_every_student=compare,
+            ask_every_teacher=compare,
+        )
+        assert outcome.prediction.tolist() == [1, 1, 1] and outcome.alone_prediction.tolist() == alone
+
+
 def test_rows_by_place():
     rows = RowsByPlace(torch.tensor([2**62, 5, 17]), torch.tensor([[0.0], [1.0], [2.0]]))
     assert rows[torch.tensor([17, 2**62, 5, 17])].squeeze(1).tolist() == [2, 0, 1, 2]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kcm_lightning import load
 from kcm_lightning.cli import main
+from kcm_lightning.errors import InputError
 
 DIGITS = ["--data=kcm_lightning.data.DigitsLT", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 SEQUENCE = [
@@ -95,6 +97,8 @@ def test_a_sequence_of_other_groups_or_another_model_is_refused(kcm, capsys):
     assert said in refused(kcm, capsys, *test, "--model.phase.epochs=2")
     for command in ("predict", "calibrate"):
         assert "needs a KCMModule" in refused(kcm, capsys, command, "--config", "runs/forgetting/0/config.yaml")
+    with pytest.raises(InputError, match=r"holds a run of kcm_lightning\.module\.SequentialTraining, not of judge"):
+        load("runs/forgetting/0")
 
 
 def test_schedules_that_would_miscount_a_sequence_are_refused(kcm, capsys):

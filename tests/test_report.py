@@ -29,14 +29,18 @@ def results(name="apd", category="Baby", teacher="TextClassifier", seed=0, kcm=0
             "title": f"{name}, {category}",
             "splits": {"truncated": 0.1, "test": {"samples": 1000, "sha256": "ff"}},
         },
+        "thresholds": {"judge": 0.7 + seed / 100, "student": 0.6, "teacher": 0.98},
+        "temperatures": {"judge": 1.1, "student": 1.2, "teacher": 1.0},
         "config": {
+            "trainer": {"max_epochs": None},
             "model": {
+                "class_path": "kcm_lightning.module.KCMModule",
                 "init_args": {
                     "teacher": {"class_path": f"kcm_lightning.large.{teacher}", "init_args": {"name": "x/bert"}},
                     **model,
-                }
+                },
             },
-            "data": {"init_args": {"category": category}},
+            "data": {"class_path": "kcm_lightning.data.APD", "init_args": {"category": category}},
         },
     }
 
@@ -119,6 +123,17 @@ def sequence(forgetting: float) -> dict:
         "all_classes": own,
         "own_classes": own,
     }
+
+
+def test_gates_by_hand_other_lengths_and_other_fits_are_not_averaged(runs):
+    calibrated, by_hand, short, fitted = (results(seed=seed) for seed in range(4))
+    by_hand["temperatures"] = dict.fromkeys(by_hand["temperatures"], 1.0)
+    short["config"]["trainer"]["max_epochs"] = 1
+    fitted["fitted_with"] = {"seed_everything": 3, "model.init_args.loss": "plain"}
+    moved = results(seed=4) | {"fitted_with": {"seed_everything": 4, "data.init_args.root": "elsewhere"}}
+    text = report([runs(calibrated, by_hand, short, fitted, moved)])
+    assert text.count("## Table 1") == 4
+    assert [part.count("seed ") for part in text.split("## Table 1")[1:]] == [2, 1, 1, 1]  # a place makes no difference
 
 
 def test_a_row_for_each_variant_in_the_order_of_the_folders(tmp_path):

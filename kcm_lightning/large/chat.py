@@ -203,7 +203,7 @@ class Chat(LargeModel):
             except NoReply as error:
                 self.store.settle(key, purpose, most if error.billed else Cost())
                 self._count("failed_requests")
-                failures += 1
+                failures += error.counts
                 if failures > self.retries:
                     where = "" if self._answered else "; is --model.teacher.base_url right?"
                     raise InputError(

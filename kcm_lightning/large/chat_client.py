@@ -24,11 +24,12 @@ class NoReply(Exception):
         reason: what happened.
         pause: seconds that the server asks to wait; None where it does not say.
         billed: whether the server may have answered and counted it all the same.
+        counts: whether it is one of the failures that end the asking.
     """
 
-    def __init__(self, reason: str, pause: float | None = None, billed: bool = False):
+    def __init__(self, reason: str, pause: float | None = None, billed: bool = False, counts: bool = True):
         super().__init__(reason)
-        self.pause, self.billed = pause, billed
+        self.pause, self.billed, self.counts = pause, billed, counts
 
 
 class Refused(Exception):
@@ -90,7 +91,7 @@ class ChatClient:
                 raise NoReply(self._said(error)) from None
             if asked and error.status_code in (400, 422) and "logprob" in str(error).lower():
                 self.logprobs = False  # this server does not give them; the next request does not ask
-                raise NoReply("the server gives no log-probabilities", 0.0) from None
+                raise NoReply("the server gives no log-probabilities", 0.0, counts=False) from None
             if error.status_code in (400, 413, 422):
                 raise Refused(self._refusal(error)) from None
             raise InputError(self._refusal(error)) from None

@@ -10,7 +10,7 @@ from torch import Tensor
 from kcm_lightning.errors import InputError
 from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, precision_on
 from kcm_lightning.large.base import LargeModel
-from kcm_lightning.prompts import PLAIN, fill, prune, to_bins
+from kcm_lightning.prompts import PLAIN, check_template, fill, prune, to_bins
 
 # The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT licence).
 _ADJECTIVES = ("", "blurry ", "black and white ", "low contrast ", "high contrast ", "bad ", "good ")
@@ -48,8 +48,8 @@ class CLIP(LargeModel):
         if probability_bins is not None and probability_bins < 2:
             raise InputError(f"--model.teacher.probability_bins={probability_bins} must be at least 2, or null")
         templates = {"single": [PLAIN], "published": list(PUBLISHED)}.get(str(templates), templates)
-        if any("{label}" not in template for template in templates):
-            raise InputError("--model.teacher.templates: each template must contain {label}")
+        for template in templates:
+            check_template(template, ("label",), "--model.teacher.templates", optional=())
         self.name, self.precision, self.templates = name, precision, templates
         self.bins, self.pruned_classes = probability_bins, pruned_classes or []
         self.uses_hint = probability_bins is not None
@@ -60,6 +60,8 @@ class CLIP(LargeModel):
             self.model.to(device)
             self._text = self._text.to(device)
             return
+        if not set(self.pruned_classes) <= set(range(len(class_names))):
+            raise InputError(f"--model.teacher.pruned_classes: give some of the classes 0 to {len(class_names) - 1}")
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
         option = "--model.teacher.name"

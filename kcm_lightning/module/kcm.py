@@ -107,7 +107,7 @@ class KCMModule(L.LightningModule):
         data = self.trainer.datamodule
         check_kind(data, self.captions)
         check_sizes(self.judge, data, self.pruning)
-        check_loss(self.judge, self.loss)
+        check_loss(self.judge, self.loss, data)
         if self.cache:
             self.teacher = self.teacher.cached(self.cache, data.name)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
@@ -252,13 +252,13 @@ class KCMModule(L.LightningModule):
             self._score(who, self._speakers()[who == "student"](batch["small"]).prediction, batch)
             return None
         outcome = self._collaborate(batch, self.compare or fitting, self.compare and not fitting, fitting)
-        self._count(outcome, batch)
+        self._count(outcome, batch, self.compare or fitting)
         return outcome
 
-    def _count(self, outcome: Outcome, batch: dict) -> None:
+    def _count(self, outcome: Outcome, batch: dict, everyone: bool) -> None:
         self._score("judge", outcome.judge_prediction, batch)
         self._score("kcm", outcome.prediction, batch)
-        if not outcome.student_confidence.isnan().any():  # else it was only asked about the hard ones
+        if everyone or self.thresholds.judge is None:  # else the student was only asked about the hard ones
             self._score("student", outcome.student_prediction, batch)
         self.lm_rate.update(outcome.called, outcome.route == Route.TEACHER)
 
@@ -284,13 +284,13 @@ class KCMModule(L.LightningModule):
             if metric.update_called:
                 values |= {f"{split}/{who}_{region}": value for region, value in metric.compute().items()}
                 metric.reset()
-        if split == "val":  # a distilled student always beats a judge alone
+        if self.trainer.state.fn == "fit":  # a distilled student always beats a judge alone
             values["selection"] = 1 + values["val/student_overall"] if self.student_started else values["val/judge_overall"]
         return values
 
     def test_step(self, batch: dict, batch_idx: int) -> Outcome:
         outcome = self.outcome(batch, compare=self.compare)
-        self._count(outcome, batch)
+        self._count(outcome, batch, self.compare)
         return outcome
 
     def on_test_epoch_end(self) -> None:

@@ -1,6 +1,7 @@
 """What is looked at before anything is trained: sizes, the judge of another run, a compiler."""
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -44,12 +45,15 @@ def check_sizes(
         raise InputError(f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}")
 
 
-def check_loss(judge: nn.Module, loss: str) -> None:
-    """Whether a judge has what its loss needs.
+def check_loss(judge: nn.Module, loss: str, data: L.LightningDataModule) -> None:
+    """Whether judge and data have what the judge's loss needs.
 
     Raises:
-        InputError: the loss is of several experts with cosines times 30, and the judge has no such.
+        InputError: the loss is of several experts with cosines times 30, and the judge has no such; or it divides by the
+            frequency of a class that has no training sample.
     """
+    if loss == "tlc" and (empty := int((data.class_counts == 0).sum())):
+        raise InputError(f"--model.loss=tlc divides by class frequencies, and {empty} classes have no training sample")
     if loss == "tlc" and not hasattr(judge, "by_expert"):
         raise InputError("--model.loss=tlc is of several experts: set --model.judge kcm_lightning.small.ExpertResNet32")
     if loss == "tlc" and judge.scale != 30:
@@ -65,14 +69,17 @@ def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> N
         vocabulary: units that a captioner's numbers stand for.
 
     Raises:
-        InputError: there is no file, or its judge has another shape or vocabulary.
+        InputError: there is no such checkpoint, or its judge has another shape or vocabulary.
     """
     if not Path(path).is_file():
         raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state = checkpoint["state_dict"]
+    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise InputError(f"--model.judge_ckpt: {path!r} is no checkpoint of a run, or cut off") from error
     if checkpoint.get("vocabulary", vocabulary) != vocabulary:
         raise InputError(f"--model.judge_ckpt: the judge in {path!r} was trained with another vocabulary")
-    state = checkpoint["state_dict"]
     state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
     try:
         judge.load_state_dict(state)

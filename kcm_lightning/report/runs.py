@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kcm_lightning.errors import InputError
+from kcm_lightning.results import LENGTH
 
 Figures = dict[str, Any]
 
@@ -90,6 +91,7 @@ _NOT_A_VARIANT = {
     "predict_folder",
     "eval_batch_size",
     "compile",
+    "seed_everything",
 }
 
 _NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices", "retries", "timeout", "api_key_env"}
@@ -97,10 +99,17 @@ _NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices
 
 def variant_of(figures: Figures) -> str:
     """The options that tell apart runs which must not be averaged."""
+    config, fitted = figures["config"], figures.get("fitted_with") or {}
     kept = {
         part: {name: value for name, value in options(figures, part).items() if name not in _NOT_A_VARIANT}
         for part in ("model", "data")
     }
+    kept["classes"] = [config[part]["class_path"] for part in ("model", "data")]
+    kept["length"] = [config["trainer"].get(name) for name in (*LENGTH, "limit_test_batches")]
+    kept["fitted"] = {name: value for name, value in fitted.items() if name.rsplit(".", 1)[-1] not in _NOT_A_VARIANT}
+    # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each seed, fits one
+    if "accuracy" in figures and set(figures["temperatures"].values()) == {1.0}:
+        kept["gates"] = figures["thresholds"]
     teacher = kept["model"]["teacher"]
     asked = {name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS}
     kept["model"]["teacher"] = {**teacher, "init_args": asked}

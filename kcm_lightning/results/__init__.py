@@ -5,11 +5,13 @@ from kcm_lightning.results.captions import SCORES
 from kcm_lightning.results.classes import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.files import write_json, write_text
+from kcm_lightning.results.provenance import LENGTH
 from kcm_lightning.results.sequential_writer import SequentialResultsWriter
 from kcm_lightning.results.variants import variants_table
 from kcm_lightning.results.writer import ResultsWriter, say_usage
 
 __all__ = [
+    "LENGTH",
     "SCORES",
     "TITLES",
     "CaptionResultsWriter",

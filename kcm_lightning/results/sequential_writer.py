@@ -37,7 +37,7 @@ class SequentialResultsWriter(ResultsWriter):
             print_table(*table, f"{data.title}, {_TITLES[kind]}")
         if trainer.fast_dev_run:
             return
-        write_json(self.folder / "results.json", summary | provenance(data, self.config))
+        write_json(self.folder / "results.json", summary | provenance(trainer, self.config))
         parts = [f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()]
         write_text(self.folder / "results.md", "\n".join(parts))
         Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True)

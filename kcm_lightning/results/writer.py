@@ -91,7 +91,7 @@ class ResultsWriter(L.Callback):
         say_usage(usage)
         if trainer.fast_dev_run:
             return
-        write_json(self.folder / "results.json", found.summary | self._facts(data, module, usage))
+        write_json(self.folder / "results.json", found.summary | self._facts(trainer, module, usage))
         write_text(self.folder / "results.md", markdown_table(*found.table))
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
@@ -100,9 +100,9 @@ class ResultsWriter(L.Callback):
             f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}", soft_wrap=True
         )
 
-    def _facts(self, data: L.LightningDataModule, module: L.LightningModule, usage: dict) -> dict[str, Any]:
+    def _facts(self, trainer: L.Trainer, module: L.LightningModule, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
-        return gates | provenance(data, self.config) | ({"large_model": usage} if usage else {})
+        return gates | provenance(trainer, self.config) | ({"large_model": usage} if usage else {})
 
     def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         columns = self._gathered()

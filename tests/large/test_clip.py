@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+from kcm_lightning.errors import InputError
 from kcm_lightning.large import CLIP
 from kcm_lightning.large.clip import PUBLISHED
 from kcm_lightning.prompts import fill
@@ -72,6 +73,14 @@ def test_pruned_classes_state_no_probability(tiny_clip):
     texts = [fill("a photo of a {label}.", name, p) for name, p in zip(NAMES, stated, strict=True)]
     ours = model.distribution(images(), hint)[:, 0]
     torch.testing.assert_close(ours, zero_shot(tiny_clip, images(), texts), atol=1e-5, rtol=1e-4)
+
+
+def test_bad_prompts_are_refused(tiny_clip):
+    with pytest.raises(InputError, match=r"pruned_classes: give some of the classes 0 to 4"):
+        CLIP(str(tiny_clip), pruned_classes=[5]).load(NAMES, CPU)
+    for template in ("a photo", "a photo of a {label} of {colour}", "a {label} {}"):
+        with pytest.raises(InputError, match=r"--model\.teacher\.templates"):
+            CLIP(str(tiny_clip), templates=[template])
 
 
 def test_published_templates_are_the_file_s(real_data):

@@ -93,6 +93,11 @@ def test_without_distillation_the_student_is_the_judges_copy(make, tmp_path):
 def test_the_tlc_loss_needs_experts_and_trains_them(make, tmp_path):
     with pytest.raises(InputError, match="ExpertResNet32"):
         fit(make(loss="tlc"), tmp_path / "one")
+    data = DigitsLT()
+    data.setup()
+    data.class_counts[9] = 0
+    with pytest.raises(InputError, match="divides by class frequencies, and 1 classes have no training sample"):
+        fit(make(loss="tlc"), tmp_path / "two", data=data)
     module = make(loss="tlc", judge_phase=Phase(2, optimiser="sgd", lr=0.1), student_phase=Phase(0))
     module.judge = ExpertResNet32(10, blocks=1)
     before = copy.deepcopy(module.judge.state_dict())
@@ -236,6 +241,12 @@ def test_judge_of_another_run_is_taken_over(make, tmp_path):
     assert not torch.equal(second.student.classifier.weight, first.judge.classifier.weight)
     with pytest.raises(InputError, match="no file"):
         fit(make(judge_ckpt="nowhere.ckpt"), tmp_path / "third")
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    torch.save(first.judge.state_dict(), tmp_path / "weights.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "first" / "last.ckpt").read_bytes()[:5000])
+    for name in ("text", "weights", "cut"):
+        with pytest.raises(InputError, match="is no checkpoint of a run, or cut off"):
+            fit(make(judge_ckpt=str(tmp_path / f"{name}.ckpt")), tmp_path / "third")
 
 
 @pytest.mark.parametrize("off", ["judge", "teacher"])
