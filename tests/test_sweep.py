@@ -189,7 +189,7 @@ def test_a_killed_sweep_is_taken_up_where_it_was(write):
 def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
     path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
     process, cell = start(path), write.folder / "slow" / "1"
-    while not (cell / "calls.txt").is_file():
+    while not (cell / "calls.txt").is_file() and process.poll() is None:
         time.sleep(0.05)
     process.kill()  # alone: its `fit` goes on
     process.wait()

@@ -39,11 +39,15 @@ class Reply:
     probability: float | None
 
 
+class UnderWay(Exception):
+    """Another process is asking the same question."""
+
+
 class AnswerStore:
     """An SQLite file of replies by the digest of the question, safe to kill at any moment and to share between processes.
 
     A request and the most that it can cost are noted before it is sent, its reply before it is used. So a restart asks
-    nothing twice but what was under way, and no budget is exceeded by what is on its way.
+    nothing twice but what was under way, several processes ask nothing twice, and no budget is exceeded by what is on its way.
 
     Args:
         path: the file; its folder is made.
@@ -74,7 +78,9 @@ class AnswerStore:
             found |= {key: (Reply(**json.loads(reply)), attempts) for key, reply, attempts in rows}
         return found
 
-    def begin(self, key: str, purpose: str, most: Cost, budgets: list[tuple[str | None, Budget]]) -> None:
+    def begin(
+        self, key: str, purpose: str, most: Cost, budgets: list[tuple[str | None, Budget]], attempts: int = 0, wait: bool = False
+    ) -> tuple[Reply, int] | None:
         """Notes a request that is about to be sent.
 
         Args:
@@ -82,11 +88,23 @@ class AnswerStore:
             purpose: what it is asked for.
             most: that it can cost.
             budgets: each with the purpose whose costs it limits, None for all.
+            attempts: how often the question was answered, as far as is known.
+            wait: whether not to ask what another process is asking.
+
+        Returns:
+            A reply, and how often the question was answered, where another process has stored one meanwhile; nothing was noted.
 
         Raises:
             BudgetSpent: the request could exceed a budget; nothing was noted.
+            UnderWay: another process is asking, and `wait`; nothing was noted.
         """
         with self._transaction():
+            query = "SELECT reply, attempts FROM replies WHERE key = ? AND attempts > ?"
+            for reply, times in self._connection.execute(query, (key, attempts)):
+                return Reply(**json.loads(reply)), times
+            others = self._connection.execute("SELECT owner FROM under_way WHERE key = ? AND owner <> ?", (key, self._owner))
+            if wait and any(_lives(owner) for (owner,) in others):
+                raise UnderWay
             for limited, budget in budgets:
                 limit = budget.exceeded_by(self._spent(limited) + self._reserved(limited) + most + Cost(requests=1))
                 if limit:
@@ -94,6 +112,7 @@ class AnswerStore:
             row = (key, self._owner, purpose, most.tokens_in, most.tokens_out, most.money)
             self._connection.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?, ?, ?, ?, ?)", row)
             self._connection.execute(_ADD, (purpose, 1, 0, 0, 0.0))
+        return None
 
     def settle(self, key: str, purpose: str, cost: Cost, reply: Reply | None = None, attempts: int = 1) -> None:
         """Notes what became of a request: what it has cost, and its reply if there is one to keep.
@@ -115,11 +134,6 @@ class AnswerStore:
         """Requests, tokens and money over the life of the file."""
         with self._lock:
             return self._spent(None)
-
-    def is_empty(self) -> bool:
-        """Whether nothing was ever answered."""
-        with self._lock:
-            return self._connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone() is None
 
     def _spent(self, purpose: str | None) -> Cost:
         return Cost(*self._sums("requests, tokens_in, tokens_out, money", "spent", purpose))

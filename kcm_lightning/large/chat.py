@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor
 
 from kcm_lightning.errors import InputError
-from kcm_lightning.large.answer_store import AnswerStore, Reply
+from kcm_lightning.large.answer_store import AnswerStore, Reply, UnderWay
 from kcm_lightning.large.base import LargeModel, spread
 from kcm_lightning.large.budget import Budget, BudgetSpent, Cost, Prices
 from kcm_lightning.large.chat_client import ChatClient, NoReply, Refused, pause_before
 from kcm_lightning.prompts import BINS, check_template, state
+
+_GLANCE = 0.05  # seconds between looks at what another process is asking
+_REFUSALS = 2  # requests that may be refused again before any was answered
 
 
 class Chat(LargeModel):
@@ -151,6 +155,7 @@ class Chat(LargeModel):
         keys = [self._key(messages) for messages in questions]
         stored = self.store.read(keys)
         found = {key: reply for key, (reply, attempts) in stored.items() if self._settled(reply, attempts)}
+        self._answered = self._answered or any(reply.content for reply in found.values())
         missing = {key: messages for key, messages in zip(keys, questions, strict=True) if key not in found}
         self._count("from_store", len(keys) - len(missing))
         limit = next((name for _, budget in budgets if (name := budget.grants_nothing_of())), None) if missing else None
@@ -184,14 +189,22 @@ class Chat(LargeModel):
     def _ask(self, key: str, messages: list[dict], purpose: str, budgets: list, before: tuple[Reply, int] | None) -> Reply:
         """One question, until it has a reply that can be used or none will come; stored when it returns."""
         reply, attempts = before or (None, 0)
-        failures, most = 0, self._cost(Cost(0, *self.client.most_tokens(messages)))
+        failures, refusals, most = 0, 0, self._cost(Cost(0, *self.client.most_tokens(messages)))
+        patience = time.monotonic() + 2 * self.client.timeout  # with another process, which may have died on another machine
         while reply is None or not self._settled(reply, attempts):
             try:
-                self.store.begin(key, purpose, most, budgets)
+                found = self.store.begin(key, purpose, most, budgets, attempts, wait=time.monotonic() < patience)
             except BudgetSpent:
                 if reply is None:
                     raise
                 return reply
+            except UnderWay:
+                time.sleep(_GLANCE)
+                continue
+            if found is not None:
+                reply, attempts = found
+                self._count("from_store")
+                continue
             self._count("requests")
             try:
                 reply, cost = self.client.ask(messages)
@@ -212,12 +225,16 @@ class Chat(LargeModel):
                     ) from None
                 pause_before(failures - 1, error.pause)
             except Refused as error:
-                known = self._answered or not self.store.is_empty()
+                if not self._answered:  # perhaps no question would be: others that are under way will show it
+                    self.store.settle(key, purpose, Cost())
+                    refusals += 1
+                    if refusals > _REFUSALS:
+                        raise InputError(str(error)) from None
+                    pause_before(refusals, None)
+                    continue
                 reply, attempts = Reply("", None), self.format_retries + 1
-                self.store.settle(key, purpose, Cost(), reply if known else None, attempts)
-                if not known:
-                    raise InputError(str(error)) from None
-                self._count("refused")  # this question alone: others were answered
+                self.store.settle(key, purpose, Cost(), reply, attempts)
+                self._count("refused")
             except InputError:
                 self.store.settle(key, purpose, Cost())
                 raise

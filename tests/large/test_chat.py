@@ -89,7 +89,7 @@ def test_killed_half_way_and_started_again(tmp_path):
         command = [sys.executable, "-c", _WORKER, server.url, str(path)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         first = subprocess.Popen(command, env=environment)
-        while sum(server.sent.values()) < 150:
+        while sum(server.sent.values()) < 150 and first.poll() is None:
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
@@ -102,6 +102,16 @@ def test_killed_half_way_and_started_again(tmp_path):
     (said,) = [int(line.split()[0]) for line in second.stdout.splitlines() if "requests were under way" in line] or [0]
     assert repeated <= said <= 4  # one that the server never saw was under way too
     assert json.loads(second.stdout.splitlines()[-1]) == expected(reviews(400))
+
+
+def test_processes_at_once_ask_nothing_twice(tmp_path):
+    with ChatServer(delay=0.02) as server:
+        command = [sys.executable, "-c", _WORKER, server.url, str(tmp_path / "answers.sqlite")]
+        options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "stdout": subprocess.PIPE, "text": True}
+        both = [subprocess.Popen(command, **options) for _ in range(2)]
+        said = [process.communicate(timeout=120)[0] for process in both]
+        assert sum(server.requests.values()) == 400
+    assert all(json.loads(printed.splitlines()[-1]) == expected(reviews(400)) for printed in said)
 
 
 @pytest.mark.parametrize(
@@ -260,14 +270,22 @@ def test_off_format_replies_are_kept_and_counted_once(tmp_path):
 def test_a_refused_sample_has_no_answer_and_blocks_nothing(tmp_path, odd):
     texts = ["good thing", "a long story", "bad thing"]
     with ChatServer(odd=odd) as server:
-        if odd == "too long":
-            chat(server, tmp_path).answer(texts[:1])
         found = chat(server, tmp_path).answer(texts).prediction.tolist()
         asked = sum(server.requests.values())
         assert chat(server, tmp_path).answer(texts).prediction.tolist() == found and sum(server.requests.values()) == asked
     wanted = expected(texts) if odd == "too long" else [-2, -2, -2]
     wanted[1] = -2
     assert found == wanted
+
+
+def test_a_model_that_refuses_everything_is_no_sample_s_fault(tmp_path):
+    """Also where the store has another model's answers."""
+    with ChatServer(odd="too long") as server:
+        assert chat(server, tmp_path).answer(["good thing"]).prediction.tolist() == expected(["good thing"])
+        with pytest.raises(InputError, match="maximum context length"):
+            chat(server, tmp_path, extra={"n": 1}).answer([f"a long story {i}" for i in range(8)])
+        kept = sqlite3.connect(tmp_path / "answers.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
+    assert kept == 1
 
 
 def test_an_answer_without_choices_is_a_fault(tmp_path):
