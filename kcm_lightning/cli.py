@@ -17,7 +17,7 @@ from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
 from kcm_lightning.process import keep_memory, quiet
 from kcm_lightning.report import report
-from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, SequentialResultsWriter, say_usage
+from kcm_lightning.results import CaptionResultsWriter, ResultsWriter, SequentialResultsWriter, say_usage, usage_of
 from kcm_lightning.run_folder import RunFolder
 from kcm_lightning.sweep import commands, sweep
 
@@ -131,8 +131,9 @@ class KCMCLI(LightningCLI):
             self.trainer.logger.log_hyperparams(shown)
 
     def after_fit(self) -> None:
-        if isinstance(self.model, KCMModule) and self.trainer.is_global_zero:
-            say_usage(self.model.teacher.usage())
+        usage = usage_of(self.model.teacher) if isinstance(self.model, KCMModule) else {}
+        if self.trainer.is_global_zero:
+            say_usage(usage)
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
 

@@ -71,14 +71,14 @@ def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokeni
         assert asked == found["routes"]["teacher"] == round(found["lm_rate"]["called"] * found["samples"]) > 0
         assert found["large_model"]["requests"] == asked and found["large_model"]["money"] > 0
         assert "large model: requests" in capsys.readouterr().out
-        assert ("teacher" in found["accuracy"]) == (asked == found["samples"])  # no comparison is bought
+        assert "teacher" not in found["accuracy"]  # no comparison is bought
         main(["test", "--config", "apd_chat.yaml", *options])
         assert sum(server.requests.values()) == asked and results()["large_model"]["this_command"]["from_store"] == asked
         assert server.keys == {"Bearer sk-planted-secret"}
     assert not any(b"planted" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_recorded_answers_run_everything_offline(workplace, word_tokenizer, tmp_path):
+def test_recorded_answers_run_everything_offline(workplace, word_tokenizer, tmp_path, capsys):
     texts = [row["reviewText"] for row in rows(800, seed=1)]
     answers = tmp_path / "answers.jsonl"
     answers.write_text("".join(json.dumps({"text": text, "answer": right_word(text)}) + "\n" for text in texts))
@@ -87,6 +87,17 @@ def test_recorded_answers_run_everything_offline(workplace, word_tokenizer, tmp_
     main(["fit", "--config", "apd_bert.yaml", "--model.judge.embeddings_from=null", *options])
     main(["test", "--config", "apd_bert.yaml", "--model.judge.embeddings_from=null", *options])
     assert "random" in results()["accuracy"]
+    asked = {json.loads(line)["index"] for line in Path("runs/apd_bert/0/predictions.jsonl").read_text().splitlines()}
+    rest = [{"index": index, "answer": "positive"} for index in asked]  # of the test split alone, which calibrate does not read
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rest))
+    calibrate = ["calibrate", "--config", "apd_bert.yaml", "--model.judge.embeddings_from=null", *options]
+    capsys.readouterr()
+    main([*calibrate, "--target", "lm_rate=0.5"])
+    said = capsys.readouterr().out
+    assert "expected lm rate" in said and "expected accuracy" not in said
+    with pytest.raises(SystemExit):
+        main([*calibrate, "--target", "accuracy_drop=0.01"])
+    assert "has no answer to sample" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_clear_line(workplace, word_tokenizer, tiny_bert, monkeypatch, capsys, tmp_path):

@@ -65,7 +65,7 @@ class CaptionRecorder(Recorder):
             "references": module.references(batch["index"]),
         }
         self.tokenizer = module.scoring
-        if self.ask:
+        if self.asked:
             student = Said(outcome.student_prediction, outcome.student_confidence)
             hint = student if module.teacher.uses_hint else None
             answer = module.teacher.answer(batch["large"], hint, batch["index"], in_fit=True)
@@ -76,7 +76,7 @@ class CaptionRecorder(Recorder):
     def recorded(self) -> tuple[RecordedCaptions, Temperatures]:
         columns = gather(self.outcomes, self.batches)
         said = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
-        if self.ask:
+        if self.asked:
             said["teacher"] = columns["large_captions"]
         tokenized = tokenize(said, columns["references"], self.tokenizer)
         scores = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}

@@ -16,9 +16,10 @@ class ClassRecorder(Recorder):
     def _kept(self, module: L.LightningModule, outcome: Outcome, batch: dict) -> dict:
         kept = {"target": batch["target"], "index": batch["index"]}
         self.pruning = module.pruning
-        if self.ask:
+        if self.asked:
             hint = probabilities(pruned(outcome.student_logits, self.pruning)) if module.teacher.uses_hint else None
-            kept["teacher_probabilities"] = module.teacher.distribution(batch["large"], hint, batch["index"])[:, 0]
+            ask = module.teacher.distribution if self.required else module.teacher.teach
+            kept["teacher_probabilities"] = ask(batch["large"], hint, batch["index"])[:, 0]
         return kept
 
     def recorded(self) -> tuple[RecordedClasses, Temperatures]:
@@ -29,9 +30,11 @@ class ClassRecorder(Recorder):
         )
         judge_right, student_right = (columns[f"{who}_prediction"] == columns["target"] for who in ("judge", "student"))
         teacher_right = student_right  # where the large model has no answer, the student's stands
-        if self.ask:
+        if self.asked:
             said = columns["teacher_probabilities"]
             answered = ~said.isnan().any(-1)
+            self.asked = self.required or bool(answered.all())
+        if self.asked:
             temperatures.teacher = fit_temperature(said[answered].clamp_min(1e-30).log(), columns["target"][answered])
             teacher_right = torch.where(answered, said.nan_to_num().argmax(-1) == columns["target"], student_right)
         confidence = probabilities(pruned(columns["student_logits"], self.pruning), temperatures.student).amax(-1)

@@ -14,10 +14,14 @@ class Recorder(L.Callback):
 
     Args:
         ask: whether to ask the large model, once about each sample, with the student's hint.
+        required: whether it must have an answer to each. Where it need not, and lacks some, nothing is said of it.
+
+    Attributes:
+        asked: whether the large model's answers are known.
     """
 
-    def __init__(self, ask: bool):
-        self.ask = ask
+    def __init__(self, ask: bool, required: bool):
+        self.asked, self.required = ask, required
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
 

@@ -55,7 +55,8 @@ class KCMTrainer(L.Trainer):
             require_java("--model.scoring=words")
         recording = CaptionRecorder if model.captions else ClassRecorder
         # a paid model is asked only where the target cannot be met without its answers
-        recorder = recording(ask=not model.teacher.paid or goal.measure is not None)
+        needed = goal.measure is not None
+        recorder = recording(ask=needed or not model.teacher.paid, required=needed)
         # every sample goes to the student, and none further
         own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
         model.compare, model.temperatures = False, Temperatures()
@@ -67,7 +68,7 @@ class KCMTrainer(L.Trainer):
         chosen = choose_thresholds(answers, goal)
         thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
         expected = expected_on_unseen(answers, goal)
-        if not recorder.ask:  # nothing is known of the large model's answers
+        if not recorder.asked:  # nothing is known of the large model's answers
             expected = {"lm_rate": expected["lm_rate"]}
         report = {
             "target": target,

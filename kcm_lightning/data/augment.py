@@ -1,6 +1,7 @@
-"""Augmentation of a whole batch at once, on the device of the batch."""
+"""Augmentation and normalisation of a whole batch at once, on the device of the batch."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -89,3 +90,14 @@ def some_cutmix(images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
     if share and images.dim() == 4 and torch.rand(()) < share:
         return cutmix(images)
     return images, torch.arange(len(images), device=images.device), 1.0
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels of mean 0 and deviation 1 by channel, in channels-last order.
+
+    Args:
+        images: uint8, or float of the same range, shape `(B, 3, H, W)`.
+        mean, std: of each channel, fractions of 255.
+    """
+    shift, scale = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (mean, std))
+    return ((images.float() - shift) / scale).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip, random_rotation
+from kcm_lightning.data.augment import cutout, normalise, rand_augment, random_crop, random_flip, random_rotation
 from kcm_lightning.data.base import DistillSplit, KCMDataModule
 from kcm_lightning.data.batches import ImageBatches
 from kcm_lightning.data.longtail import shots, thirds
@@ -90,7 +90,7 @@ class LongTailedImages(KCMDataModule):
                 images = random_flip(images)
             if self.rotation:
                 images = random_rotation(images, self.rotation)
-        small = self._normalise(images)
+        small = normalise(images, self.mean, self.std)
         if augment and self.cutout:
             small = cutout(small, self.cutout)
         return {**batch, "small": small}
@@ -108,7 +108,3 @@ class LongTailedImages(KCMDataModule):
             digest.update(self.labels[positions].numpy().tobytes())
             result[split] = {"samples": len(positions), "sha256": digest.hexdigest()[:16]}
         return result
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v, device=images.device)[:, None, None] * 255 for v in (self.mean, self.std))
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kcm_lightning.data.augment import random_crop, random_flip
+from kcm_lightning.data.augment import normalise, random_crop, random_flip
 from kcm_lightning.data.base import DistillSplit, KCMDataModule
 from kcm_lightning.data.caption_batches import CaptionBatches
 from kcm_lightning.data.caption_files import Picture, read_karpathy, read_official
@@ -252,7 +252,7 @@ class MSCOCO(KCMDataModule):
             target = captions.gather(1, chosen.unsqueeze(-1).expand(-1, 1, captions.shape[-1])).squeeze(1)
         else:
             target = captions[:, 0]
-        return {**batch, "small": self._normalise(pixels), "target": target}
+        return {**batch, "small": normalise(pixels, self.mean, self.std), "target": target}
 
     def batch_of(self, inputs: list[str]) -> dict:
         """A batch of a user's pictures, by their paths."""
@@ -263,11 +263,8 @@ class MSCOCO(KCMDataModule):
         bad = [path for path, own in zip(inputs, pixels, strict=True) if own is None]
         if bad:
             raise InputError(f"{len(bad)} pictures are missing or damaged: {', '.join(bad[:5])}")
-        return {"large": list(inputs), "small": self._normalise(torch.stack([torch.from_numpy(own.copy()) for own in pixels]))}
-
-    def _normalise(self, pixels: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (self.mean, self.std))
-        return ((pixels.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        stacked = torch.stack([torch.from_numpy(own.copy()) for own in pixels])
+        return {"large": list(inputs), "small": normalise(stacked, self.mean, self.std)}
 
 
 def _in_words(left_out: dict[str, int]) -> str:

@@ -132,4 +132,5 @@ class Cached(OnDisk):
 
 
 def digest(prompt: bytes) -> bytes:
+    """Sixteen bytes that stand for a prompt; none for a plain one."""
     return hashlib.blake2b(prompt, digest_size=16).digest() if prompt else b""

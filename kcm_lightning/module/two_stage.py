@@ -53,9 +53,10 @@ class KCMTwoStage(KCMModule):
     def on_train_epoch_end(self) -> None:
         if self.distilling and not self._steps and not self.trainer.fast_dev_run:
             taught = self._count_of(Part.TEACHER)
+            again = "resume with --ckpt_path last" if self.current_epoch else "fit again"
             raise InputError(
                 f"an epoch of distillation made no step: the large model taught {taught} samples, a buffer takes {self.buffer}; "
-                "lower --model.distill_thresholds.teacher or --model.buffer, and resume with --ckpt_path last"
+                f"lower --model.distill_thresholds.teacher or --model.buffer, and {again}"
             )
 
     def training_step(self, batch: dict, batch_idx: int) -> None:

@@ -8,7 +8,7 @@ from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import LENGTH
 from kcm_lightning.results.sequential_writer import SequentialResultsWriter
 from kcm_lightning.results.variants import variants_table
-from kcm_lightning.results.writer import ResultsWriter, say_usage
+from kcm_lightning.results.writer import ResultsWriter, say_usage, usage_of
 
 __all__ = [
     "LENGTH",
@@ -21,6 +21,7 @@ __all__ = [
     "gather",
     "lm_rates",
     "say_usage",
+    "usage_of",
     "variants_table",
     "write_json",
     "write_text",

@@ -25,12 +25,19 @@ def gather(outcomes: list[Outcome], batches: list[dict]) -> Columns:
     columns = {name: _joined([getattr(o, name) for o in outcomes]) for name in Outcome.__dataclass_fields__}
     columns |= {name: _joined([b[name] for b in batches]) for name in batches[0]}
     columns = {name: values for name, values in columns.items() if values is not None}
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, columns)
-        columns = {name: _joined([part[name] for part in parts]) for name in columns}
+    parts = of_every_process(columns)
+    columns = {name: _joined([part[name] for part in parts]) for name in columns}
     order = columns["index"].argsort() if "index" in columns else torch.arange(len(columns["route"]))
     return {name: take(values, order) for name, values in columns.items()}
+
+
+def of_every_process(own: Any) -> list[Any]:
+    """What each process gives, to all of them."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    parts: list = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return parts
 
 
 def _joined(parts: list[Any]) -> Tensor | list | None:

@@ -1,5 +1,6 @@
 """What a run leaves behind."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ import lightning as L
 from rich.console import Console
 
 from kcm_lightning.collaboration import Outcome
+from kcm_lightning.large import LargeModel
 from kcm_lightning.results.classes import prediction_lines, summarise, table_rows, write_curve
-from kcm_lightning.results.columns import Columns, gather
+from kcm_lightning.results.columns import Columns, gather, of_every_process
 from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import provenance
 from kcm_lightning.tables import markdown_table, print_table
@@ -81,12 +83,11 @@ class ResultsWriter(L.Callback):
         )
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        columns = self._gathered()
+        columns, usage = self._gathered(), usage_of(module.teacher)
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
         found = self._find(columns, data, module)
-        usage = module.teacher.usage()
         print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
         say_usage(usage)
         if trainer.fast_dev_run:
@@ -105,15 +106,24 @@ class ResultsWriter(L.Callback):
         return gates | provenance(trainer, self.config) | ({"large_model": usage} if usage else {})
 
     def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        columns = self._gathered()
+        columns, usage = self._gathered(), usage_of(module.teacher)
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self._leave_predictions(columns, trainer.datamodule)
-            say_usage(module.teacher.usage())
+            say_usage(usage)
 
     def _leave_predictions(self, columns: Columns, data: L.LightningDataModule) -> None:
         path = self.folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
         Console().print(f"predictions: {path}", soft_wrap=True)
+
+
+def usage_of(teacher: LargeModel) -> dict:
+    """What asking the large model has cost: over the life of its answers, and in this command by all processes together."""
+    usages = of_every_process(teacher.usage())
+    together: Counter = Counter()
+    for usage in usages:
+        together.update(usage.get("this_command", {}))
+    return usages[0] | ({"this_command": dict(together)} if together else {})
 
 
 def say_usage(usage: dict) -> None:
