@@ -160,26 +160,19 @@ def test_predict_and_validate(trained):
     assert "kcm_overall" in told and "student_overall" not in told
 
 
-def test_results_say_how_the_run_was_fitted(trained, tmp_path):
-    _, options = trained
-    command = [*options, "--model.student_phase.epochs=0"]
-    kcm(
-        tmp_path,
-        "fit",
-        "--config",
-        "quickstart.yaml",
-        *command,
-        "--seed_everything=5",
-        "--model.loss=plain",
-        "--model.thresholds.judge=0.1",
-    )
-    kcm(tmp_path, "test", "--config", "quickstart.yaml", *command, "--data.eval_batch_size=100")
+def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
+    given = ["--config", "quickstart.yaml", "--model.judge_phase.epochs=1", "--model.student_phase.epochs=0"]
+    given += [f"--model.teacher.name={tiny_classifier(10)}", "--trainer.enable_progress_bar=false"]
+    main(["fit", *given, "--seed_everything=5", "--model.loss=plain", "--model.thresholds.judge=0.1"])
+    main(["test", *given, "--data.eval_batch_size=100"])
     run = tmp_path / "runs" / "quickstart" / "0"
     found = json.loads((run / "results.json").read_text())
     assert found["seed"] == 5 and found["thresholds"]["judge"] == 0.98
     fitted = {"seed_everything": 5, "model.init_args.loss": "plain", "data.init_args.eval_batch_size": 300}
     assert found["fitted_with"] == fitted
-    kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
+    main(["test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3"])
     assert "fitted_with" not in json.loads((run / "results.json").read_text())
 
 

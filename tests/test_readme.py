@@ -33,7 +33,7 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command, workplace, capsys):
-    for name in ("cifar_lt", "apd_bert", "coco_blip2"):  # what the commands before have left
+    for name in ("cifar_lt", "apd_bert", "apd_chat", "coco_blip2"):  # what the commands before have left
         run = workplace / "runs" / name / "0"
         (run / "checkpoints").mkdir(parents=True)
         (run / "calibrated.yaml").write_text("{}")
