@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import torch
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram, RunCheckpoint
@@ -54,7 +56,8 @@ class KCMCLI(LightningCLI):
         folder = RunFolder(files[0] if files else None, config.run)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
         if wanted is None:
-            self.folder = self._fresh(folder, make=not config.trainer.fast_dev_run)
+            first = rank_zero_only.rank == 0  # the only one that writes there
+            self.folder = self._fresh(folder, make=first and not config.trainer.fast_dev_run)
         elif wanted in ("best", "last"):
             self.folder = folder.existing(f"{wanted}.ckpt", newest_only=self.subcommand == "fit")
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
@@ -62,7 +65,7 @@ class KCMCLI(LightningCLI):
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
         if self.subcommand == "test" and "FineTune" not in config.model.class_path:
             config.verbose = False  # our own table says it all
-        if not config.trainer.fast_dev_run:
+        if not config.trainer.fast_dev_run and rank_zero_only.rank == 0:
             _check_writable(self.folder)
 
     def instantiate_classes(self) -> None:
@@ -99,10 +102,8 @@ class KCMCLI(LightningCLI):
             kwargs |= {"logger": False, "enable_checkpointing": False}  # there is nothing to save
         elif given["logger"] in (None, True):
             kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="")
-        every = given["devices"] in ("auto", -1, "-1")
-        several = torch.cuda.device_count() > 1 and given["accelerator"] != "cpu" if every else given["devices"] not in (1, "1")
         # judge and student take turns, so that one of them has no gradients
-        if given["strategy"] == "ddp" or (given["strategy"] == "auto" and several):
+        if given["strategy"] == "ddp" or (given["strategy"] == "auto" and _several(given)):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs
@@ -136,6 +137,18 @@ class KCMCLI(LightningCLI):
             say_usage(usage)
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
+
+
+def _several(trainer: Mapping[str, Any]) -> bool:
+    """Whether a trainer's options are of several processes."""
+    devices = trainer["devices"]
+    if devices in ("auto", -1, "-1"):
+        count = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 1
+    elif isinstance(devices, str):
+        count = len([one for one in devices.split(",") if one]) if "," in devices else int(devices)
+    else:
+        count = devices if isinstance(devices, int) else len(devices)
+    return count * trainer["num_nodes"] > 1
 
 
 def _check_writable(folder: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -52,9 +52,13 @@ class Cell:
         """Whether all its commands have ended well."""
         return all(self.mark(step).is_file() for step in range(len(self.commands)))
 
-    def mark(self, step: int) -> Path:
-        """The file that a command leaves which has ended well, with its words."""
-        return self.folder / f".done-{step}"
+    def mark(self, step: int, state: str = "done") -> Path:
+        """The file that a command leaves which has ended well, or a `fit` that was "begun", with what made it."""
+        return self.folder / f".{state}-{step}"
+
+    def made_by(self, step: int) -> str:
+        """A command, wherever the sweep's folder and what the environment names may be."""
+        return shlex.join(self.commands[step]).replace(str(self.folder.parent.parent), "{sweep}")
 
 
 def read_sweep(path: Path) -> list[Cell]:
@@ -81,8 +85,9 @@ def read_sweep(path: Path) -> list[Cell]:
     if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= set(_KEYS):
         raise InputError(f"{path}: a sweep has folder, config, options, seeds, steps and variants, and nothing else")
     _check_kinds(path, wanted, _KEYS)
-    if not wanted["variants"] or not wanted["seeds"]:
-        raise InputError(f"{path}: give at least one variant and one seed")
+    if not wanted["variants"] or not wanted["seeds"] or not wanted["folder"]:
+        raise InputError(f"{path}: give a folder, and at least one variant and one seed")
+    _check_set(path, wanted["folder"])
     if not all(type(seed) is int for seed in wanted["seeds"]) or len(set(wanted["seeds"])) < len(wanted["seeds"]):
         raise InputError(f"{path}: a seed is a whole number, and none is there twice")
     cells = []
@@ -102,6 +107,11 @@ def read_sweep(path: Path) -> list[Cell]:
     return cells
 
 
+def _check_set(path: Path, text: str) -> None:
+    if unset := set(_VARIABLE.findall(text)) - set(os.environ):
+        raise InputError(f"{path} needs the environment variable {min(unset)}, which is not set")
+
+
 def _check_kinds(path: Path, given: dict, kinds: dict[str, type]) -> None:
     words = {str: "a text", dict: "a mapping", list: "a list"}
     for name, value in given.items():
@@ -113,15 +123,14 @@ def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: int) -> Cell:
     if not isinstance(variant, dict) or not set(variant) <= set(_OF_A_VARIANT):
         raise InputError(f"{path}: a variant has config, options, steps and needs, and nothing else")
     _check_kinds(path, variant, _OF_A_VARIANT)
-    sweep = Path(wanted["folder"])
+    sweep = Path(_expanded(wanted["folder"]))
     folder = sweep / name / str(seed)
     config = variant.get("config") or wanted.get("config")
     if not config:
         raise InputError(f"{path}: variant {name} has no config")
 
     def filled(text: str) -> str:
-        if unset := set(_VARIABLE.findall(text)) - set(os.environ):
-            raise InputError(f"{path} needs the environment variable {min(unset)}, which is not set")
+        _check_set(path, text)
         return text.replace("{run}", str(folder)).replace("{seed}", str(seed)).replace("{sweep}", str(sweep))
 
     steps = [shlex.split(str(step)) for step in variant.get("steps") or wanted["steps"] or []]
@@ -176,10 +185,13 @@ def sweep(path: Path, cell: int | None = None) -> int:
 
 def _check_unchanged(cell: Cell, path: Path) -> None:
     """Whether what a cell has done is what the sweep's file says now."""
-    for step, words in enumerate(cell.commands):
-        mark = cell.mark(step)
-        if mark.is_file() and (made_by := mark.read_text()) != shlex.join(words):
-            raise InputError(f"{path} has changed since {made_by!r} made {cell.folder}: move that folder away, or change it back")
+    states = ["done", "begun"] if (cell.folder / "checkpoints" / "last.ckpt").is_file() else ["done"]  # it would be resumed
+    for step in range(len(cell.commands)):
+        for mark in [cell.mark(step, state) for state in states]:
+            if mark.is_file() and (made_by := mark.read_text()) != cell.made_by(step):
+                raise InputError(
+                    f"{path} has changed since {made_by!r} made {cell.folder}: move it away, or change the file back"
+                )
 
 
 def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
@@ -225,11 +237,13 @@ def _run(cell: Cell) -> bool | None:
             if cell.mark(step).is_file():
                 continue
             print(f"{cell.variant}, seed {cell.seed}: {words[0]}", flush=True)
+            if words[0] == "fit":
+                write_text(cell.mark(step, "begun"), cell.made_by(step))
             code, said = _call(cell, words, lock)
             if code:
                 print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {cell.folder / 'sweep.log'}", flush=True)
                 return False
-            write_text(cell.mark(step), shlex.join(words))
+            write_text(cell.mark(step), cell.made_by(step))
     return True
 
 
@@ -255,9 +269,12 @@ def _expanded(word: str) -> str:
 def _claimed(cell: Cell) -> Iterator[TextIO | None]:
     """A cell's lock, which the system gives back when the last process ends that holds it; None where another one has it."""
     with (cell.folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for pause in (0.0, 0.02, 0.05):  # another process may only be looking whether it is free
+            time.sleep(pause)
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+        else:
             yield None
             return
         yield file

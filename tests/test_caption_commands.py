@@ -111,6 +111,21 @@ def test_a_target_of_classes_is_refused(trained):
         kcm(trained, "calibrate", "--config", str(run / "config.yaml"), "--target", "accuracy_drop=0.1")
 
 
+def test_missing_captions_of_the_large_model_are_never_replaced_unsaid(trained, tmp_path):
+    run = trained / "runs" / "flickr8k_recorded" / "0"
+    pictures = json.loads((trained / "tiny" / "dataset_tiny.json").read_text())["images"]
+    held_out = {picture["filename"] for picture in pictures if picture["split"] == "test"}
+    rows = [json.loads(line) for line in (trained / "large.jsonl").read_text().splitlines()]
+    some = tmp_path / "some.jsonl"  # of the test split alone
+    some.write_text("".join(json.dumps(row) + "\n" for row in rows if row["filename"] in held_out))
+    command = ["calibrate", "--config", str(run / "config.yaml"), f"--model.teacher.path={some}", "--model.scoring=words"]
+    command += ["--ckpt_path", str(run / "checkpoints" / "best.ckpt"), "--run", str(tmp_path)]
+    printed = kcm(trained, *command, "--target", "lm_rate=0.5")
+    assert "expected lm rate" in printed and "CIDEr" not in printed
+    with pytest.raises(AssertionError, match="has no caption of"):
+        kcm(trained, *command, "--target", "bleu_drop=0.1")
+
+
 @pytest.fixture(scope="module")
 def odd_pictures(tmp_path_factory) -> Path:
     """200 pictures, one of them damaged, some of them odd."""

@@ -131,6 +131,15 @@ def test_a_file_that_has_changed_since_is_refused(write):
     assert calls(write.folder / "first" / "1") == ["fit", "test", "validate"]
 
 
+def test_a_sweep_s_folder_may_move(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path / "here"))
+    path = write(folder="${PLACE}/sweep", seeds=[1])
+    assert sweep(path) == 0 and calls(tmp_path / "here" / "sweep" / "first" / "1") == ["fit", "test"]
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.setenv("PLACE", str(tmp_path / "there"))
+    assert sweep(path) == 0 and calls(tmp_path / "there" / "sweep" / "first" / "1") == ["fit", "test"]
+
+
 def test_folders_and_values_with_spaces(write, tmp_path):
     path = write(folder=str(tmp_path / "my sweep"), seeds=[1], steps=["fit", "test --config {run}/calibrated.yaml"])
     assert sweep(path) == 0
@@ -170,8 +179,9 @@ def test_two_processes_share_the_cells_and_run_none_twice(write):
     assert all(cell.finished and calls(cell.folder) == ["fit", "test"] for cell in cells)
 
 
-def test_a_killed_sweep_is_taken_up_where_it_was(write):
-    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
+def test_a_killed_sweep_is_taken_up_where_it_was(write, monkeypatch):
+    monkeypatch.setenv("FIT_SECONDS", "3")
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": "${FIT_SECONDS}"})
     process, cell = start(path), write.folder / "slow" / "1"
     for _ in range(600):
         if (cell / "calls.txt").is_file():
@@ -181,7 +191,10 @@ def test_a_killed_sweep_is_taken_up_where_it_was(write):
     process.wait()
     (cell / "checkpoints").mkdir(exist_ok=True)
     (cell / "checkpoints" / "last.ckpt").touch()  # as a fit of some epochs leaves
-    assert sweep(write(variants={"slow": {}}, seeds=[1])) == 0
+    monkeypatch.setenv("FIT_SECONDS", "0")
+    with pytest.raises(InputError, match=r"has changed since .fit"):  # it would be resumed with other options
+        sweep(write(variants={"slow": {}}, seeds=[1], options={"seconds": "${FIT_SECONDS}", "model.loss": "plain"}))
+    assert sweep(write(variants={"slow": {}}, seeds=[1], options={"seconds": "${FIT_SECONDS}"})) == 0
     lines = (cell / "calls.txt").read_text().splitlines()
     assert len(lines) == 3 and lines[1].endswith("--ckpt_path last") and lines[2].startswith("test")
 
@@ -233,6 +246,8 @@ def test_bad_files_are_refused(write, tmp_path):
         ({"steps": "fit"}, "steps is a list, not 'fit'"),
         ({"steps": [""]}, "at least one step, and none that is empty"),
         ({"folder": 3}, "folder is a text, not 3"),
+        ({"folder": None}, "give a folder"),
+        ({"folder": "${NOT_SET}/x"}, "needs the environment variable NOT_SET"),
         ({"options": ["x"]}, "options is a mapping"),
         ({"variants": {"a": {}, "b": {"needs": "a"}}}, "needs is a list, not 'a'"),
         ({"other": 1}, "and nothing else"),

@@ -68,16 +68,18 @@ class CaptionRecorder(Recorder):
         if self.asked:
             student = Said(outcome.student_prediction, outcome.student_confidence)
             hint = student if module.teacher.uses_hint else None
-            answer = module.teacher.answer(batch["large"], hint, batch["index"], in_fit=True)
-            answered = zip(answer.prediction, outcome.student_prediction, strict=True)
-            kept["large_captions"] = [own if caption is None else caption for caption, own in answered]
+            answer = module.teacher.answer(batch["large"], hint, batch["index"], in_fit=not self.required)
+            kept["large_captions"] = answer.prediction
         return kept
 
     def recorded(self) -> tuple[RecordedCaptions, Temperatures]:
         columns = gather(self.outcomes, self.batches)
         said = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
         if self.asked:
-            said["teacher"] = columns["large_captions"]
+            large = columns["large_captions"]
+            self.asked = self.required or None not in large
+        if self.asked:  # where the large model has no answer, the student's stands
+            said["teacher"] = [own if caption is None else caption for caption, own in zip(large, said["student"], strict=True)]
         tokenized = tokenize(said, columns["references"], self.tokenizer)
         scores = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
         confidences = (columns[name] for name in ("judge_confidence", "student_confidence", "student_doubt"))

@@ -9,7 +9,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class RunCheckpoint(ModelCheckpoint):
     """A `ModelCheckpoint` that knows its best score again where the folder has moved since.
 
-    Lightning's forgets it then, so that the first resumed epoch, however bad, would become the best one.
+    Lightning's forgets it then, so that the first resumed epoch, however bad, would become the best one. Where the best
+    checkpoint has not moved along, as in a run that starts from another one's, it is forgotten all the same.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -19,6 +20,9 @@ class RunCheckpoint(ModelCheckpoint):
         def moved(path: str) -> str:
             return str(now / Path(path).relative_to(before)) if path else path
 
+        if not Path(moved(state_dict["best_model_path"])).is_file():
+            super().load_state_dict(state_dict)
+            return
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         kept = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         places = {name: moved(state_dict[name]) for name in paths}

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT, attempts I
 CREATE TABLE IF NOT EXISTS under_way (
     key TEXT, owner TEXT, purpose TEXT, tokens_in INTEGER, tokens_out INTEGER, money REAL,
     PRIMARY KEY (key, owner)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answering (model TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent (
     purpose TEXT PRIMARY KEY, requests INTEGER, tokens_in INTEGER, tokens_out INTEGER, money REAL) WITHOUT ROWID;"""
 _ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (purpose) DO UPDATE SET requests = requests + excluded.requests,
@@ -129,6 +130,16 @@ class AnswerStore:
             if reply is not None:
                 row = (key, json.dumps(vars(reply)), attempts)
                 self._connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", row)
+
+    def note_that_it_answers(self, model: str) -> None:
+        """Notes that a model has answered something; `model` stands for it and how it is asked."""
+        with self._transaction():
+            self._connection.execute("INSERT OR IGNORE INTO answering VALUES (?)", (model,))
+
+    def answers(self, model: str) -> bool:
+        """Whether a model has ever answered anything."""
+        with self._lock:
+            return self._connection.execute("SELECT 1 FROM answering WHERE model = ?", (model,)).fetchone() is not None
 
     def spent(self) -> Cost:
         """Requests, tokens and money over the life of the file."""

@@ -20,7 +20,7 @@ from kcm_lightning.large.chat_client import ChatClient, NoReply, Refused, pause_
 from kcm_lightning.prompts import BINS, check_template, state
 
 _GLANCE = 0.05  # seconds between looks at what another process is asking
-_REFUSALS = 2  # requests that may be refused again before any was answered
+_REFUSALS = 16  # questions in a row, before any was answered, after which it is not the questions
 
 
 class Chat(LargeModel):
@@ -92,7 +92,7 @@ class Chat(LargeModel):
         self.prices, self.budget, self.fit_budget, self.answers = prices, budget, fit_budget, answers
         self.counts, self._counting = Counter(), threading.Lock()
         self._off_format: set[str] = set()
-        self._answered = False
+        self._answered, self._refusals = False, 0
         self.store: AnswerStore | None = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
@@ -100,6 +100,7 @@ class Chat(LargeModel):
         self._words = [_plain(name) for name in class_names]
         if self.store is None:
             self.store = AnswerStore(self.answers)
+            self._answered = self.store.answers(self._model)
             if self.store.cut_off:
                 print(f"{self.store.cut_off} requests were under way when an earlier command stopped; they are sent again")
                 self._count("under_way_at_an_earlier_stop", self.store.cut_off)
@@ -155,7 +156,6 @@ class Chat(LargeModel):
         keys = [self._key(messages) for messages in questions]
         stored = self.store.read(keys)
         found = {key: reply for key, (reply, attempts) in stored.items() if self._settled(reply, attempts)}
-        self._answered = self._answered or any(reply.content for reply in found.values())
         missing = {key: messages for key, messages in zip(keys, questions, strict=True) if key not in found}
         self._count("from_store", len(keys) - len(missing))
         limit = next((name for _, budget in budgets if (name := budget.grants_nothing_of())), None) if missing else None
@@ -177,30 +177,44 @@ class Chat(LargeModel):
                 elif error is not None:
                     raise error
                 elif not future.cancelled():
-                    found[key] = future.result()
+                    found[key] = self._or_refused(key, future.result(), purpose)
         for key, (reply, _) in stored.items():
             found.setdefault(key, reply)  # off-format, and no budget to ask again
         self._off_format |= {key for key, reply in found.items() if self._label(reply) < 0}
         return [found.get(key) for key in keys], limit
 
+    def _or_refused(self, key: str, reply: Reply | Refused, purpose: str) -> Reply:
+        """A reply, or an empty one, stored, to a question that is refused where others were answered."""
+        if isinstance(reply, Reply):
+            return reply
+        if not self._answered:
+            raise InputError(str(reply))
+        self.store.settle(key, purpose, Cost(), Reply("", None), self.format_retries + 1)
+        self._count("refused")
+        return Reply("", None)
+
     def _settled(self, reply: Reply, attempts: int) -> bool:
         return self._label(reply) >= 0 or attempts > self.format_retries
 
-    def _ask(self, key: str, messages: list[dict], purpose: str, budgets: list, before: tuple[Reply, int] | None) -> Reply:
-        """One question, until it has a reply that can be used or none will come; stored when it returns."""
+    def _ask(
+        self, key: str, messages: list[dict], purpose: str, budgets: list, before: tuple[Reply, int] | None
+    ) -> Reply | Refused:
+        """One question, until it has a reply that can be used, which is stored, or is refused, or none will come."""
         reply, attempts = before or (None, 0)
-        failures, refusals, most = 0, 0, self._cost(Cost(0, *self.client.most_tokens(messages)))
-        patience = time.monotonic() + 2 * self.client.timeout  # with another process, which may have died on another machine
+        failures, most = 0, self._cost(Cost(0, *self.client.most_tokens(messages)))
+        waited = 0.0  # for another process, which may have died on another machine
         while reply is None or not self._settled(reply, attempts):
             try:
-                found = self.store.begin(key, purpose, most, budgets, attempts, wait=time.monotonic() < patience)
+                found = self.store.begin(key, purpose, most, budgets, attempts, wait=waited < 2 * self.client.timeout)
             except BudgetSpent:
                 if reply is None:
                     raise
                 return reply
             except UnderWay:
                 time.sleep(_GLANCE)
+                waited += _GLANCE
                 continue
+            waited = 0.0
             if found is not None:
                 reply, attempts = found
                 self._count("from_store")
@@ -212,7 +226,9 @@ class Chat(LargeModel):
                 self.store.settle(key, purpose, most if cost is None else self._cost(cost), reply, attempts)
                 if cost is None:
                     self._count("replies_counted_at_the_most_they_can_cost")
-                self._answered = True
+                if not self._answered:
+                    self.store.note_that_it_answers(self._model)
+                    self._answered = True
             except NoReply as error:
                 self.store.settle(key, purpose, most if error.billed else Cost())
                 self._count("failed_requests")
@@ -225,16 +241,11 @@ class Chat(LargeModel):
                     ) from None
                 pause_before(failures - 1, error.pause)
             except Refused as error:
-                if not self._answered:  # perhaps no question would be: others that are under way will show it
-                    self.store.settle(key, purpose, Cost())
-                    refusals += 1
-                    if refusals > _REFUSALS:
-                        raise InputError(str(error)) from None
-                    pause_before(refusals, None)
-                    continue
-                reply, attempts = Reply("", None), self.format_retries + 1
-                self.store.settle(key, purpose, Cost(), reply, attempts)
-                self._count("refused")
+                self.store.settle(key, purpose, Cost())
+                self._refusals += 1
+                if self._refusals >= _REFUSALS and not self._answered:
+                    raise InputError(str(error)) from None
+                return error  # what it means, the other questions will show
             except InputError:
                 self.store.settle(key, purpose, Cost())
                 raise
@@ -256,8 +267,15 @@ class Chat(LargeModel):
             question = f"{state(self.hint, self.class_names, hint, BINS)}\n\n{question}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
 
+    @property
+    def _model(self) -> str:
+        return self._digest([])
+
     def _key(self, messages: list[dict[str, str]]) -> str:
-        asked = [self.client.base_url, self.client.model, self.client.max_tokens, self.client.extra, messages]
+        return self._digest([messages])
+
+    def _digest(self, question: list) -> str:
+        asked = [self.client.base_url, self.client.model, self.client.max_tokens, self.client.extra, *question]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -91,10 +91,11 @@ _NOT_A_VARIANT = {
     "predict_folder",
     "eval_batch_size",
     "compile",
-    "seed_everything",
 }
 
 _NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices", "retries", "timeout", "api_key_env"}
+# a model that was fitted on one category and is tested on another is not one that was fitted on that
+_NOT_OF_THE_FIT = (_NOT_A_VARIANT | _NOT_OF_THE_ANSWERS | {"seed_everything"}) - {"category", "fit_budget"}
 
 
 def variant_of(figures: Figures) -> str:
@@ -106,7 +107,7 @@ def variant_of(figures: Figures) -> str:
     }
     kept["classes"] = [config[part]["class_path"] for part in ("model", "data")]
     kept["length"] = [config["trainer"].get(name) for name in (*LENGTH, "limit_test_batches")]
-    kept["fitted"] = {name: value for name, value in fitted.items() if name.rsplit(".", 1)[-1] not in _NOT_A_VARIANT}
+    kept["fitted"] = {name: value for name, value in fitted.items() if not _NOT_OF_THE_FIT & set(name.split("."))}
     # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each seed, fits one
     if "accuracy" in figures and set(figures["temperatures"].values()) == {1.0}:
         kept["gates"] = figures["thresholds"]

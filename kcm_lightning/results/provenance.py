@@ -43,10 +43,10 @@ def provenance(trainer: L.Trainer, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> dict[str, Any]:
     """Options by their full names that the checkpoint's run has otherwise than a configuration."""
-    file = Path(checkpoint).parent.parent / "config.yaml" if checkpoint else Path()
-    if not file.is_file():
+    folder = Path(checkpoint).parent if checkpoint else Path()
+    if folder.name != "checkpoints" or not (folder.parent / "config.yaml").is_file():
         return {}
-    before, now = _by_name(yaml.safe_load(file.read_text())), _by_name(config)
+    before, now = _by_name(yaml.safe_load((folder.parent / "config.yaml").read_text())), _by_name(config)
     differ = {name: before.get(name) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
     return {name: value for name, value in differ.items() if not set(_GATES) & set(name.split("."))}
 

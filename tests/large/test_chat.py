@@ -283,9 +283,21 @@ def test_a_model_that_refuses_everything_is_no_sample_s_fault(tmp_path):
     with ChatServer(odd="too long") as server:
         assert chat(server, tmp_path).answer(["good thing"]).prediction.tolist() == expected(["good thing"])
         with pytest.raises(InputError, match="maximum context length"):
-            chat(server, tmp_path, extra={"n": 1}).answer([f"a long story {i}" for i in range(8)])
+            chat(server, tmp_path, extra={"n": 1}).answer([f"a long story {i}" for i in range(100)])
+        assert sum(server.requests.values()) < 30  # it does not try them all
         kept = sqlite3.connect(tmp_path / "answers.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
     assert kept == 1
+
+
+def test_a_refused_question_alone_is_answered_by_the_student_where_the_model_has_answered_before(tmp_path):
+    with ChatServer(odd="too long") as server:
+        chat(server, tmp_path).answer(["good thing"])
+        later = chat(server, tmp_path, concurrency=1)
+        assert later.answer(["a long story"]).prediction.tolist() == [-2]
+        assert later.usage()["this_command"]["refused"] == 1
+    with ChatServer(odd="too long") as server:  # also where it comes first, one at a time
+        found = chat(server, tmp_path / "other", concurrency=1).answer(["a long story", "good thing"])
+    assert found.prediction.tolist() == [-2, *expected(["good thing"])]
 
 
 def test_an_answer_without_choices_is_a_fault(tmp_path):
