@@ -75,6 +75,11 @@ def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(workplace, word_tokeni
         main(["test", "--config", "apd_chat.yaml", *options])
         assert sum(server.requests.values()) == asked and results()["large_model"]["this_command"]["from_store"] == asked
         assert server.keys == {"Bearer sk-planted-secret"}
+        main(["calibrate", "--config", "apd_chat.yaml", *options, "--target", "accuracy_drop=0.05"])
+        asked = sum(server.requests.values())
+        routed = ["--model.thresholds.judge=null", "--model.thresholds.student=null"]
+        main(["validate", "--config", "runs/apd_chat/0/config.yaml", "--config", "runs/apd_chat/0/calibrated.yaml", *routed])
+        assert sum(server.requests.values()) == asked  # its prompts were those that the calibrated gates lead to
     assert not any(b"planted" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 

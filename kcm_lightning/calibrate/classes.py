@@ -17,7 +17,8 @@ class ClassRecorder(Recorder):
         kept = {"target": batch["target"], "index": batch["index"]}
         self.pruning = module.pruning
         if self.asked:
-            hint = probabilities(pruned(outcome.student_logits, self.pruning)) if module.teacher.uses_hint else None
+            own = pruned(outcome.student_logits, self.pruning)
+            hint = probabilities(own, module.temperatures.student) if module.teacher.uses_hint else None
             ask = module.teacher.distribution if self.required else module.teacher.teach
             kept["teacher_probabilities"] = ask(batch["large"], hint, batch["index"])[:, 0]
         return kept

@@ -9,12 +9,13 @@ from rich.console import Console
 
 from kcm_lightning.calibrate.captions import CaptionRecorder
 from kcm_lightning.calibrate.classes import ClassRecorder
+from kcm_lightning.calibrate.recorder import Recorder
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Temperatures, Thresholds
 from kcm_lightning.metrics.captions import require_java
 from kcm_lightning.module import KCMModule
 from kcm_lightning.results import write_json, write_text
-from kcm_lightning.thresholds import Target, choose_thresholds, expected_on_unseen
+from kcm_lightning.thresholds import Recorded, Target, choose_thresholds, expected_on_unseen
 
 
 class KCMTrainer(L.Trainer):
@@ -35,8 +36,8 @@ class KCMTrainer(L.Trainer):
             model: a trained KCMModule.
             datamodule: its data.
             target: `lm_rate=X`, call the large model for at most this share of the samples; or `accuracy_drop=X`, for captions
-                `bleu_drop=X` or `cider_drop=X`, call it as seldom as a quality within X of the large model's allows; fractions in
-                [0, 1].
+                `bleu_drop=X` or `cider_drop=X`, call it as seldom as a quality within X of the large model's (with hints, where
+                it gets them) allows; fractions in [0, 1].
             output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run folder by default.
             ckpt_path: checkpoint; the run's best one by default.
             weights_only: as of `Trainer.validate`.
@@ -60,9 +61,12 @@ class KCMTrainer(L.Trainer):
         # every sample goes to the student, and none further
         own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
         model.compare, model.temperatures = False, Temperatures()
-        self.callbacks.append(recorder)
-        self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only, verbose=False)
-        answers, temperatures = recorder.recorded()
+        options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only, "verbose": False}
+        if (
+            model.teacher.uses_hint and recorder.asked and not model.captions
+        ):  # prompts as `test` will have them, with temperature
+            model.temperatures.student = self._record(ClassRecorder(ask=False, required=False), model, options)[1].student
+        answers, temperatures = self._record(recorder, model, options)
         if len(answers) < 10:
             raise InputError(f"the validation split has {len(answers)} samples: too few to choose thresholds on")
         chosen = choose_thresholds(answers, goal)
@@ -86,6 +90,13 @@ class KCMTrainer(L.Trainer):
             write_json(path.with_suffix(".json"), report)
             _say(report, path)
         return report
+
+    def _record(self, recorder: Recorder, model: L.LightningModule, options: dict) -> tuple[Recorded, Temperatures]:
+        """What a recorder has seen in a pass over the validation split."""
+        self.callbacks.append(recorder)
+        self.validate(model, **options)
+        self.callbacks.remove(recorder)
+        return recorder.recorded()
 
 
 def _as_config(model: L.LightningModule, settings: dict) -> dict:
