@@ -55,9 +55,9 @@ class KCMCLI(LightningCLI):
         files = [Path(str(path)) for path in config.get("config") or []]
         folder = RunFolder(files[0] if files else None, config.run)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
+        writes = rank_zero_only.rank == 0 and not config.trainer.fast_dev_run  # the first process alone
         if wanted is None:
-            first = rank_zero_only.rank == 0  # the only one that writes there
-            self.folder = self._fresh(folder, make=first and not config.trainer.fast_dev_run)
+            self.folder = self._fresh(folder, make=writes)
         elif wanted in ("best", "last"):
             self.folder = folder.existing(f"{wanted}.ckpt", newest_only=self.subcommand == "fit")
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
@@ -65,7 +65,7 @@ class KCMCLI(LightningCLI):
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
         if self.subcommand == "test" and "FineTune" not in config.model.class_path:
             config.verbose = False  # our own table says it all
-        if not config.trainer.fast_dev_run and rank_zero_only.rank == 0:
+        if writes:
             _check_writable(self.folder)
 
     def instantiate_classes(self) -> None:
@@ -133,9 +133,10 @@ class KCMCLI(LightningCLI):
 
     def after_fit(self) -> None:
         usage = usage_of(self.model.teacher) if isinstance(self.model, KCMModule) else {}
-        if self.trainer.is_global_zero:
-            say_usage(usage)
-        if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
+        if not self.trainer.is_global_zero:
+            return
+        say_usage(usage)
+        if not self.trainer.fast_dev_run:
             print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
 
 

@@ -62,9 +62,8 @@ class KCMTrainer(L.Trainer):
         own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
         model.compare, model.temperatures = False, Temperatures()
         options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only, "verbose": False}
-        if (
-            model.teacher.uses_hint and recorder.asked and not model.captions
-        ):  # prompts as `test` will have them, with temperature
+        if model.teacher.uses_hint and recorder.asked and not model.captions:
+            # a pass of the small models alone, so that the prompts are those of `test`, with temperature
             model.temperatures.student = self._record(ClassRecorder(ask=False, required=False), model, options)[1].student
         answers, temperatures = self._record(recorder, model, options)
         if len(answers) < 10:

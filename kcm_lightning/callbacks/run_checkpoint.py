@@ -15,10 +15,9 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state, its paths in the folder of now."""
-        before, now = Path(state_dict["dirpath"]), Path(self.dirpath)
 
         def moved(path: str) -> str:
-            return str(now / Path(path).relative_to(before)) if path else path
+            return path.replace(state_dict["dirpath"], self.dirpath, 1)
 
         if not Path(moved(state_dict["best_model_path"])).is_file():
             super().load_state_dict(state_dict)

@@ -26,7 +26,8 @@ def gather(outcomes: list[Outcome], batches: list[dict]) -> Columns:
     columns |= {name: _joined([b[name] for b in batches]) for name in batches[0]}
     columns = {name: values for name, values in columns.items() if values is not None}
     parts = of_every_process(columns)
-    columns = {name: _joined([part[name] for part in parts]) for name in columns}
+    if len(parts) > 1:  # else it would only be copied
+        columns = {name: _joined([part[name] for part in parts]) for name in columns}
     order = columns["index"].argsort() if "index" in columns else torch.arange(len(columns["route"]))
     return {name: take(values, order) for name, values in columns.items()}
 

@@ -13,13 +13,8 @@ import yaml
 
 from kcm_lightning.seed import global_seed
 
-LENGTH = (
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "limit_train_batches",
-    "overfit_batches",
-)  # of the trainer, what cuts a fit short
+# of the trainer, what cuts a fit short
+LENGTH = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
 _GATES = ("thresholds", "temperatures")  # chosen after the fit
 
 

@@ -47,6 +47,6 @@ def test_a_worse_epoch_after_the_folder_has_moved_is_not_the_best(tmp_path):
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert fit(tmp_path / "b", [0.9, 0.1], tmp_path / "b" / "checkpoints" / "last.ckpt") == 0
     assert fit(tmp_path / "b", [0.9, 0.1, 0.95], tmp_path / "b" / "checkpoints" / "last.ckpt") == 2
-    assert (
-        fit(tmp_path / "c", [0.9, 0.1, 0.95, 0.2], tmp_path / "b" / "checkpoints" / "last.ckpt") == 3
-    )  # another run's is its first
+    # the first epoch of a run that starts from another one's is its best so far
+    assert fit(tmp_path / "c", [0.9, 0.1, 0.95, 0.2], tmp_path / "b" / "checkpoints" / "last.ckpt") == 3
+    assert fit(tmp_path / "c", [0.9, 0.1, 0.95, 0.2, 0.1], tmp_path / "c" / "checkpoints" / "best.ckpt") == 3

@@ -1,15 +1,12 @@
 """LM rate and region accuracy over two processes with ragged parts equal those of one."""
 
-import os
-import tempfile
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from kcm_lightning.data.batches import BatchOrder
 from kcm_lightning.metrics import LMRate, RegionAccuracy
+from tests.two_processes import in_two_processes
 
 SAMPLES, REGIONS = 103, torch.tensor([0, 0, 1, 2])
 
@@ -30,21 +27,7 @@ def measure(rank: int, processes: int) -> dict[str, float]:
     return {name: value.item() for name, value in (rate.compute() | accuracy.compute()).items()}
 
 
-def work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.save(measure(rank, 2), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
-def test_two_processes_equal_one():
-    with tempfile.TemporaryDirectory() as folder:
-        context = mp.get_context("fork")
-        processes = [context.Process(target=work, args=(rank, folder)) for rank in range(2)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(120)
-            assert process.exitcode == 0
-        parts = [torch.load(os.path.join(folder, f"{rank}.pt")) for rank in range(2)]
+def test_two_processes_equal_one(tmp_path):
+    parts = in_two_processes(lambda rank: measure(rank, 2), tmp_path)
     assert parts[0] == parts[1] == pytest.approx(measure(0, 1))
