@@ -11,10 +11,10 @@ from PIL import Image
 
 import kcm_lightning
 from kcm_lightning.gating import Route
-from kcm_lightning.metrics.captions import has_java, score_captions
+from kcm_lightning.metrics.captions import has_java, score_tokenized, tokenize
 from kcm_lightning.report import report
+from tests.commands import kcm
 from tests.data.caption_data import COLOURS, write, write_odd
-from tests.test_cli import kcm
 
 SCORING = "ptb" if has_java() else "words"
 
@@ -77,9 +77,8 @@ def test_test_prints_table_4_and_its_figures_are_those_of_its_captions(trained):
     assert results["samples"] == len(lines) == 9 and results["data"]["splits"]["left_out"]["unanswered"] == 3
     references = [line["references"] for line in lines]
     columns = {"kcm": "caption", "judge": "judge_caption", "student": "student_caption", "teacher": "teacher_caption"}
-    for who, column in columns.items():
-        meteor = SCORING == "ptb" and who == "kcm"  # its Java takes seconds to start
-        wanted = score_captions([line[column] for line in lines], references, SCORING, meteor=meteor)
+    said = {who: [line[column] for line in lines] for who, column in columns.items()}
+    for who, wanted in score_tokenized(tokenize(said, references, SCORING), meteor=SCORING == "ptb").items():
         assert {name: results["scores"][who][name] for name in wanted} == pytest.approx(wanted), who
     for line in lines:
         assert line["caption"] == line[f"{line['route']}_caption"] and line["confidence"] == line[f"{line['route']}_confidence"]

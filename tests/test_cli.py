@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in processes of its own."""
+"""The command line as a user meets it."""
 
 import json
 import os
@@ -13,22 +13,7 @@ import yaml
 import kcm_lightning
 from kcm_lightning.cli import main
 from kcm_lightning.module import KCMModule
-
-ROOT = Path(__file__).parent.parent
-
-
-def kcm(folder: Path, *words: str) -> str:
-    """Runs `python -m kcm_lightning` in a folder; returns what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-m", "kcm_lightning", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout + run.stderr
+from tests.commands import ROOT, kcm, kcm_process
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +22,7 @@ def trained(tmp_path_factory, tiny_classifier) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("runs")
     options = ["--model.judge_phase.epochs=2", "--model.student_phase.epochs=1", "--trainer.log_every_n_steps=1"]
     options += [f"--model.teacher.name={tiny_classifier(10)}", f"--model.cache={folder / 'cache'}"]
-    kcm(folder, "fit", "--config", "quickstart.yaml", *options, "--model.thresholds.judge=0.3")
+    kcm_process(folder, "fit", "--config", "quickstart.yaml", *options, "--model.thresholds.judge=0.3")
     return folder, options
 
 
@@ -99,8 +84,8 @@ def test_two_processes_give_the_figures_of_one(trained):
     run = folder / "runs" / "quickstart" / "0"
     command = ["test", "--config", str(run / "config.yaml"), "--data.eval_batch_size=70", "--model.thresholds.judge=0.2"]
     figures = []
-    for processes in (1, 2):
-        kcm(folder, *command, f"--trainer.devices={processes}", "--trainer.strategy=" + ("ddp" if processes > 1 else "auto"))
+    for run_it, options in ((kcm, ["--trainer.devices=1"]), (kcm_process, ["--trainer.devices=2", "--trainer.strategy=ddp"])):
+        run_it(folder, *command, *options)
         results = json.loads((run / "results.json").read_text())
         figures.append({name: results[name] for name in ("samples", "lm_rate", "routes", "accuracy")})
         assert len((run / "predictions.jsonl").read_text().splitlines()) == 600
@@ -111,8 +96,8 @@ def test_fit_in_two_processes(trained, tmp_path):
     """Both phases; the processes share a run folder, end with the same weights, and the run can be tested and resumed."""
     _, options = trained
     command = ["fit", "--config", "quickstart.yaml", *options, "--trainer.devices=2", f"--model.cache={tmp_path / 'cache'}"]
-    kcm(tmp_path, *command, "--trainer.max_epochs=2")
-    kcm(tmp_path, *command, "--ckpt_path", "last")
+    kcm_process(tmp_path, *command, "--trainer.max_epochs=2")
+    kcm_process(tmp_path, *command, "--ckpt_path", "last")
     (run,) = (tmp_path / "runs" / "quickstart").iterdir()
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["epoch"] == 2 and state["state_dict"]["student_started"]
