@@ -1,7 +1,6 @@
 """Supervised training of a large classifier, with the same data modules."""
 
 import os
-import shutil
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from kcm_lightning.seed import seed_epoch
 class FineTune(L.LightningModule):
     """Trains a Hugging Face classifier and writes a folder that a large model loads.
 
-    The folder is written after every epoch that is the best so far by validation accuracy.
+    The folder is written when training is over, with the weights of the epoch that was best by validation accuracy; until then
+    they are in the run's checkpoints.
 
     Args:
         output: folder to write.
@@ -34,7 +34,6 @@ class FineTune(L.LightningModule):
         self.output, self.phase, self.label_smoothing = Path(output), training, label_smoothing
         self.model: torch.nn.Module | None = None
         self.processor: Any = None
-        self.register_buffer("best", torch.tensor(-1.0))
 
     @abstractmethod
     def build(self, labels: dict[str, dict]) -> None:
@@ -51,7 +50,7 @@ class FineTune(L.LightningModule):
     def setup(self, stage: str) -> None:
         if self.model is not None:
             return
-        if stage == "fit" and self.output.exists() and self.trainer.ckpt_path is None and not self.trainer.fast_dev_run:
+        if stage == "fit" and self.output.exists() and not self.trainer.fast_dev_run:
             raise InputError(f"--model.output: {self.output} exists already; give another name, or move it away")
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -88,10 +87,6 @@ class FineTune(L.LightningModule):
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
         self.log_dict({"val/accuracy": accuracy, "selection": accuracy})
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking and accuracy > self.best:
-            self.best.copy_(accuracy)
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-                self._write()
 
     def test_step(self, batch: dict, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
@@ -100,18 +95,23 @@ class FineTune(L.LightningModule):
         self.log("test/accuracy", self.accuracy.compute())
 
     def on_fit_end(self) -> None:
-        self.print(f"the model with validation accuracy {self.best.item():.4f} is in {self.output}")
+        if self.trainer.fast_dev_run or not self.trainer.is_global_zero:
+            return
+        (kept,) = (callback for callback in self.trainer.checkpoint_callbacks if callback.monitor == "selection")
+        best = torch.load(kept.best_model_path, map_location=self.device, weights_only=True)
+        self.load_state_dict(best["state_dict"])
+        self._write()
+        print(f"the model with validation accuracy {kept.best_model_score:.4f} is in {self.output}")
 
     def _write(self) -> None:
         """Writes the Hugging Face folder beside its place and then moves it there."""
         partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
         self.model.save_pretrained(partial)
         self.processor.save_pretrained(partial)
-        earlier = partial.with_name(f"{partial.name}.earlier")
-        if self.output.exists():
-            os.replace(self.output, earlier)
-        os.replace(partial, self.output)
-        shutil.rmtree(earlier, ignore_errors=True)
+        try:
+            os.replace(partial, self.output)
+        except OSError as error:  # something has taken the place since `setup` looked
+            raise InputError(f"--model.output: {self.output} cannot be replaced; the model is in {partial}") from error
 
 
 class FineTuneImageClassifier(FineTune):
