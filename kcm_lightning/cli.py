@@ -111,7 +111,8 @@ class KCMCLI(LightningCLI):
             raise InputError("the module makes its own steps: set --trainer.gradient_clip_val=null and accumulate_grad_batches=1")
         callbacks = list(given["callbacks"] or [])
         if self.subcommand == "fit":
-            options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}
+            # at the end of an epoch, wherever in it is validated: from there a run can be resumed
+            options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
             # two of them: `save_last` would only write when a new best is found
             callbacks.append(RunCheckpoint(filename="best", monitor="selection", mode="max", **options))
             callbacks.append(RunCheckpoint(filename="last", **options))

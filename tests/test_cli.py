@@ -172,6 +172,42 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
+def test_a_run_that_is_validated_within_epochs_is_resumed_at_the_start_of_one(tiny_classifier, tmp_path, monkeypatch):
+    """Killed after a validation in the midst of the student's first epoch."""
+    start = KCMModule.on_train_batch_start
+
+    def stopped(self, batch: dict, batch_idx: int) -> None:
+        if self.current_epoch == 1 and batch_idx == self.trainer.num_training_batches - 1:
+            raise RuntimeError("power cut")
+        start(self, batch, batch_idx)
+
+    command = [
+        "fit",
+        "--config",
+        "quickstart.yaml",
+        f"--model.teacher.name={tiny_classifier(10)}",
+        "--trainer.val_check_interval=0.5",
+    ]
+    command += ["--model.judge_phase.epochs=1", "--model.student_phase.epochs=1"]
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="power cut"):
+        broken.setattr(KCMModule, "on_train_batch_start", stopped)
+        kcm(tmp_path, *command)
+    kcm(tmp_path, *command, "--ckpt_path", "last")
+    last = tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+
+
+def test_a_resumed_run_needs_the_judge_of_another_one_no_more(tiny_classifier, tmp_path):
+    command = ["fit", "--config", "quickstart.yaml", f"--model.teacher.name={tiny_classifier(10)}"]
+    kcm(tmp_path, *command, "--model.judge_phase.epochs=1", "--model.student_phase.epochs=0", "--run", "first")
+    judge = tmp_path / "first" / "checkpoints" / "best.ckpt"
+    command += [f"--model.judge_ckpt={judge}", "--model.student_phase.epochs=2", "--run", "second"]
+    kcm(tmp_path, *command, "--trainer.max_epochs=1")
+    judge.unlink()
+    kcm(tmp_path, *command, "--ckpt_path", "last")
+    assert torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
 def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(tiny_classifier, tmp_path, monkeypatch):
     scored = KCMModule._scored
 

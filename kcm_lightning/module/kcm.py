@@ -18,7 +18,7 @@ from kcm_lightning.gating import Part, Pruning, Route, Temperatures, Thresholds,
 from kcm_lightning.large import LargeModel
 from kcm_lightning.losses import JudgeLoss, judge_loss
 from kcm_lightning.metrics import LMRate, RegionAccuracy
-from kcm_lightning.module.preparation import check_kind, check_loss, check_sizes, has_compiler, load_judge
+from kcm_lightning.module.preparation import check_kind, check_loss, check_sizes, has_compiler, start_judge
 from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser, set_lr
 from kcm_lightning.seed import seed_epoch
 
@@ -113,12 +113,12 @@ class KCMModule(L.LightningModule):
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
         self.lm_rate = LMRate()
         self._know(data)
-        if stage == "fit" and self.judge_ckpt:
-            load_judge(self.judge, self.judge_ckpt, self.vocabulary and self.vocabulary.units)
-        elif stage == "fit" and self.trainer.ckpt_path is None and hasattr(self.judge, "initialise"):
-            self.judge.initialise()
         if stage == "fit":
             self.teacher.check_before_fit()
+
+    def on_fit_start(self) -> None:
+        if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
+            start_judge(self.judge, self.judge_ckpt, self.vocabulary and self.vocabulary.units)
 
     def _know(self, data: L.LightningDataModule) -> None:
         """Takes from the data what losses and metrics need."""

@@ -60,17 +60,21 @@ def check_loss(judge: nn.Module, loss: str, data: L.LightningDataModule) -> None
         raise InputError(f"--model.judge.scale={judge.scale}: the margins of --model.loss=tlc are for a scale of 30")
 
 
-def load_judge(judge: nn.Module, path: str, vocabulary: list | None = None) -> None:
-    """Takes a judge's weights from a checkpoint of a run.
+def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = None) -> None:
+    """Gives a judge what a fresh training starts with.
 
     Args:
         judge: to fill.
-        path: of the checkpoint.
+        path: checkpoint of a run whose judge it takes; null leaves it to the network.
         vocabulary: units that a captioner's numbers stand for.
 
     Raises:
         InputError: there is no such checkpoint, or its judge has another shape or vocabulary.
     """
+    if path is None:
+        if hasattr(judge, "initialise"):
+            judge.initialise()
+        return
     if not Path(path).is_file():
         raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
     try:
