@@ -1,6 +1,7 @@
 """Captioned pictures: COCO, Flickr30k, Flickr8k."""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -27,6 +28,8 @@ ZIPS = {  # and what they unpack to; Karpathy's split of COCO is of the pictures
     "http://images.cocodataset.org/zips/train2014.zip": "train2014",
     "http://images.cocodataset.org/zips/val2014.zip": "val2014",
 }
+PUBLISHED = {"dataset_coco": "coco", "dataset_flickr30k": "flickr30k", "dataset_flickr8k": "flickr8k"}
+PUBLISHED |= dict.fromkeys((f"captions_{split}{year}" for split in ("train", "val", "test") for year in (2014, 2017)), "coco")
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
@@ -92,9 +95,15 @@ class MSCOCO(KCMDataModule):
         left_out = _in_words(self.left_out)
         return self.name + (f" (left out: {left_out})" if left_out else "")
 
-    @property
+    @cached_property
     def name(self) -> str:
-        return "coco" if self.annotations else Path(self.captions).stem.removeprefix("dataset_")
+        files = sorted((self.annotations or {"": self.captions}).values())
+        stems = [Path(file).stem for file in files]
+        if all(stem in PUBLISHED for stem in stems):
+            return PUBLISHED[stems[0]]
+        # other sets may have the same file names, and their pictures too
+        digest = hashlib.sha256(b"".join((self.root / file).read_bytes() for file in files)).hexdigest()[:8]
+        return f"{stems[0].removeprefix('dataset_')}-{digest}"
 
     def prepare_data(self) -> None:
         """Fetches the data if asked to, and decodes every picture once."""
@@ -219,7 +228,8 @@ class MSCOCO(KCMDataModule):
             raise InputError(f"--data.predict_folder: no picture in {self.predict_folder!r} can be read: {listed}")
         pictures = [Picture(path, [], "predict") for path in paths]
         # a folder's pictures may change while its name stays: size and time tell a cache
-        names = [f"{shown(path.resolve())} {(state := path.stat()).st_size} {state.st_mtime_ns}" for path in paths]
+        states = [(_state(path), shown(path.resolve())) for path in paths]
+        names = [f"{name} {state.st_size} {state.st_mtime_ns}" if state else name for state, name in states]
         tokens = torch.zeros(len(paths), 1, self.longest, dtype=torch.long)
         whole, self.batches = self.batches, CaptionBatches(pictures, store, tokens, names)
         try:

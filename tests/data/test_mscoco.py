@@ -83,10 +83,17 @@ def test_official_annotation_files(make, tmp_path):
     official, karpathy = make(root=str(root), annotations=files), make()
     for split in ("train", "val", "test"):
         assert official.fingerprint()[split] == karpathy.fingerprint()[split]
-    assert official.name == "coco" and karpathy.name == "tiny"
+    assert official.name == "coco" and karpathy.name.startswith("tiny-")
     del files["test"]
     halved, whole = make(root=str(root), annotations=files).positions, official.positions
     assert halved["val"].tolist() == whole["val"][::2].tolist() and halved["test"].tolist() == whole["val"][1::2].tolist()
+
+
+def test_sets_with_one_file_name_are_two_sets(make):
+    first, again, file = make(setup=False), make(setup=False), make.folder / "dataset_tiny.json"
+    assert first.name == again.name
+    file.write_text(file.read_text().replace("red", "scarlet"))
+    assert make(setup=False).name != first.name
 
 
 def test_pictures_of_one_name_in_several_folders_are_several_pictures(make, tmp_path):
