@@ -52,7 +52,8 @@ class Run:
         """The mixed precision of the run on this device; on a CPU bf16 stands for fp16, as in the Trainer."""
         device = self.module.device.type
         half = torch.float16 if self.precision.startswith("16") and device != "cpu" else torch.bfloat16
-        return torch.autocast(device, half, enabled="mixed" in self.precision)
+        mixed = "mixed" in self.precision or self.precision in ("16", "bf16")  # the Trainer's short names for it
+        return torch.autocast(device, half, enabled=mixed)
 
     @torch.no_grad()
     def answer(self, inputs: Any) -> Answers:

@@ -127,13 +127,14 @@ def test_missing_captions_of_the_large_model_are_never_replaced_unsaid(trained, 
 
 @pytest.fixture(scope="module")
 def odd_pictures(tmp_path_factory) -> Path:
-    """200 pictures, one of them damaged, some of them odd."""
+    """200 pictures, one of them damaged, some of them odd, and a link to nothing."""
     folder, random = tmp_path_factory.mktemp("odd") / "pictures", np.random.RandomState(0)
     (folder / "more").mkdir(parents=True)
     for number in range(194):
         Image.fromarray(random.randint(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number:03}.jpg")
     Image.new("RGB", (30, 20), "red").save(folder / "more" / "<b>'0'.jpg")
     write_odd(folder)
+    (folder / "zzz.jpg").symlink_to(folder / "nowhere.jpg")
     return folder
 
 
@@ -161,14 +162,16 @@ def test_predict_captions_a_folder_with_the_large_model_and_names_what_it_cannot
     printed = kcm(trained, "predict", "--config", str(run / "config.yaml"), *teacher, *words)
     assert "truncated.jpg cannot be read" in printed and "199 captions" in printed
     lines = [json.loads(line) for line in (run / "predict.jsonl").read_text().splitlines()]
-    assert len(lines) == 200 and lines[-1] == {"filename": "truncated.jpg", "error": "cannot be read"}
-    names = [line["filename"] for line in lines[:-1]]
+    bad = [{"filename": name, "error": "cannot be read"} for name in ("truncated.jpg", "zzz.jpg")]
+    assert len(lines) == 201 and lines[-2:] == bad
+    lines = lines[:-2]
+    names = [line["filename"] for line in lines]
     assert names == sorted(names) and {"alpha.png", "cmyk.jpg", "dot.png", "wide.png", "more/<b>'0'.jpg"} <= set(names)
-    for line in lines[:-1]:
+    for line in lines:
         assert isinstance(line["caption"], str) and 0 <= line["confidence"] <= 1
         assert line["route"] in {route.name.lower() for route in Route}
         assert (line["teacher_caption"] is not None) == (line["route"] == "teacher")
-    assert {line["route"] for line in lines[:-1]} >= {"teacher"}
+    assert {line["route"] for line in lines} >= {"teacher"}
     page = Page((run / "predict.html").read_text())
     assert page.pictures == 199 and all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
     text = " ".join(page.words)

@@ -100,17 +100,24 @@ def test_six_categories_have_a_mean_row(runs):
 
 def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
     folder = runs(
-        results(), results(partition="printed"), results(teacher="Chat"), results("cifar100", "", "CLIP"), results("digits", "")
+        results(),
+        results(partition="printed"),
+        results(teacher="Chat"),
+        results(teacher="Mine"),
+        results("cifar100", "", "CLIP"),
+        results("digits", ""),
     )
     text = report([folder])
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
         "## Other data: digits",
+        "## Reviews: Mine",
         "## Table 1: reviews, fine-tuned BERT, variant 1",
         "## Table 1: reviews, fine-tuned BERT, variant 2",
         "## Table 2: reviews, chat model",
         "## Table 3: CIFAR-100-LT",
     ]
+    assert text[text.index("## Reviews: Mine") : text.index("## Table 1")].count("paper") == 0
     assert "±" not in text and "| overall | 80.00 | 85.00 | 92.00 | 90.00 | 53.25 | 58.18 | 64.66 |" in text
 
 

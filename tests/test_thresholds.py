@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.errors import InputError
 from kcm_lightning.gating import Route, Thresholds
 from kcm_lightning.thresholds import (
@@ -128,3 +129,8 @@ def test_bad_targets_are_refused(text):
     with pytest.raises(InputError, match="is none of lm_rate=X, accuracy_drop=X"):
         Target.parse(text)
     assert Target.parse("lm_rate=0.75") == Target("lm_rate", 0.75)
+
+
+def test_a_report_does_not_overwrite_the_thresholds():
+    with pytest.raises(InputError, match="is to be a YAML"):
+        KCMTrainer(logger=False).calibrate(None, None, output="gates.json")

@@ -46,6 +46,8 @@ class KCMTrainer(L.Trainer):
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
+        if output is not None and Path(output).suffix == ".json":
+            raise InputError(f"--output={output} is to be a YAML; what is expected goes beside it as JSON")
         if not isinstance(model, KCMModule):
             raise InputError("calibrate needs a KCMModule: this configuration trains one model alone")
         if goal.measure is not None and (goal.measure == "accuracy") == model.captions:

@@ -11,6 +11,7 @@ from kcm_lightning.results import SCORES, TITLES, lm_rates
 from kcm_lightning.tables import spread
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
+_OTHER_REVIEWS = "Reviews: "
 _CIFAR, _COCO, _MCM = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions", "Table 5: MCM on CIFAR-100-LT"
 _PAPER_COLUMNS = ["paper: small", "large", "KCM"]
 
@@ -22,7 +23,8 @@ def table_of(figures: Figures) -> str:
         tokenizer = {"ptb": "PTB", "words": "word"}[figures["scoring"]]
         return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
     if figures["data"]["name"] == "apd":
-        return _BERT if teacher == "TextClassifier" else _CHAT
+        known = {"TextClassifier": _BERT, "Chat": _CHAT}
+        return known.get(teacher, f"{_OTHER_REVIEWS}{teacher}")
     if figures["data"]["name"] == "cifar100" and last(figures["config"]["model"].get("class_path", "")) == "KCMTwoStage":
         return _MCM
     return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
@@ -36,6 +38,8 @@ def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list
         return _captions(paper.COCO, _PAPER_COLUMNS)
     if title.startswith("Captions: "):
         return _captions({}, [])
+    if title.startswith(_OTHER_REVIEWS):
+        return _reviews({}, "Large")
     return makers.get(title) or _regions({}, [])
 
 
@@ -44,21 +48,22 @@ def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
 
 
 def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
-    """Maker of tables 1 and 2: a row for each category, and their mean."""
+    """Maker of tables 1 and 2: a row for each category, and their mean; columns of the paper's where it has some."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
-        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", f"paper: {name}", "KCM", "LM rate"]
+        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large"]
+        head += [f"paper: {name}", "KCM", "LM rate"] if published else []
         by_category = defaultdict(list)
         for run in runs:
             category = options(run, "data")["category"]
             by_category[paper.CATEGORIES.get(category, category)].append(run)
         names = [shown for shown in paper.CATEGORIES.values() if shown in by_category]
         names += sorted(set(by_category) - set(names))
-        rows = [[shown, *_row(by_category[shown]), *_said(published.get(shown))] for shown in names]
+        said = {shown: _said(published.get(shown)) if published else [] for shown in names}
+        rows = [[shown, *_row(by_category[shown]), *said[shown]] for shown in names]
         six = [by_category[shown] for shown in paper.CATEGORIES.values() if shown in by_category]
         if len(six) == len(paper.CATEGORIES):
-            said = [mean(column) for column in zip(*published.values(), strict=True)]
-            rows.append(["mean", *_mean_row(six), *_said(said)])
+            rows.append(["mean", *_mean_row(six), *_said(mean(column) for column in zip(*published.values(), strict=True))])
         return head, rows
 
     return make

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
 
 from kcm_lightning.gating import Route
@@ -30,7 +31,9 @@ class CaptionResultsWriter(ResultsWriter):
 
     def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
         references = data.references(columns["index"])
-        summary, images = summarise_captions(columns, references, module.scoring)
+        summary, images = summarise_captions(columns, references, module.scoring, module.compare)
+        if without := summary.get("without_caption"):
+            rank_zero_warn(f"the large model said nothing of {without} pictures: these count as empty captions in its column")
         rows = [row | {"references": own} for row, own in zip(_rows(columns, None), references, strict=True)]
         draw = None
         if "random" in summary["scores"]:

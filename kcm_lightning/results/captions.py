@@ -19,7 +19,7 @@ _COLUMNS = {"judge": "judge_", "student": "student_", "teacher": "alone_", "kcm"
 
 
 def summarise_captions(
-    columns: Columns, references: list[list[str]], tokenizer: Tokenizer
+    columns: Columns, references: list[list[str]], tokenizer: Tokenizer, compared: bool
 ) -> tuple[dict[str, Any], dict[str, ImageScores]]:
     """All figures of a test with captions.
 
@@ -27,15 +27,17 @@ def summarise_captions(
         columns: as `gather` returns them.
         references: what people said of each picture.
         tokenizer: "ptb" with METEOR, or "words" without.
+        compared: whether every model was asked about every picture.
 
     Returns:
         `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `scoring` and `scores` by column, on the scale of
         COCO's scorer. Where every model was asked about every picture: columns of each model alone and of a random router
-        between student and large model at the same LM rate, and KCM's difference to the large model alone with a paired
-        bootstrap interval. And what each picture brings to the scores, by column.
+        between student and large model at the same LM rate, KCM's difference to the large model alone with a paired
+        bootstrap interval, and `without_caption`, of how many pictures the large model said nothing, which counts as an empty
+        caption. And what each picture brings to the scores, by column.
     """
-    shown = [who for who, own in _COLUMNS.items() if not columns[f"{own}confidence"].isnan().any()]
-    said = {who: columns[f"{_COLUMNS[who]}prediction"] for who in shown}
+    shown = [who for who, own in _COLUMNS.items() if compared or not columns[f"{own}confidence"].isnan().any()]
+    said = {who: [caption or "" for caption in columns[f"{_COLUMNS[who]}prediction"]] for who in shown}
     tokenized = tokenize(said, references, tokenizer)
     scores: dict[str, Any] = dict(score_tokenized(tokenized, meteor=tokenizer == "ptb"))
     images = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
@@ -48,6 +50,7 @@ def summarise_captions(
         "scores": scores,
     }
     if {"student", "teacher"} <= set(images):
+        summary["without_caption"] = sum(caption is None for caption in columns["alone_prediction"])
         scores["random"] = random_scores(rate, images["student"], images["teacher"])
         summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
         summary["kcm_against_random"] = {name: scores["kcm"][name] - scores["random"][name] for name in ("BLEU-4", "CIDEr")}
