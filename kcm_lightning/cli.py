@@ -111,7 +111,9 @@ class KCMCLI(LightningCLI):
             raise InputError("the module makes its own steps: set --trainer.gradient_clip_val=null and accumulate_grad_batches=1")
         callbacks = list(given["callbacks"] or [])
         if self.subcommand == "fit":
-            # at the end of an epoch, wherever in it is validated: from there a run can be resumed
+            if given["val_check_interval"] not in (None, 1):
+                raise InputError("checkpoints are of the end of an epoch: leave --trainer.val_check_interval alone")
+            # from there a run can be resumed; Lightning would take them at a validation, where not every epoch has one
             options = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False, "save_on_train_epoch_end": True}
             # two of them: `save_last` would only write when a new best is found
             callbacks.append(RunCheckpoint(filename="best", monitor="selection", mode="max", **options))

@@ -97,11 +97,13 @@ class FineTune(L.LightningModule):
     def on_fit_end(self) -> None:
         if self.trainer.fast_dev_run or not self.trainer.is_global_zero:
             return
-        (kept,) = (callback for callback in self.trainer.checkpoint_callbacks if callback.monitor == "selection")
-        best = torch.load(kept.best_model_path, map_location=self.device, weights_only=True)
-        self.load_state_dict(best["state_dict"])
+        monitors = [own for own in self.trainer.checkpoint_callbacks if getattr(own, "monitor", None) == "selection"]
+        best = monitors[-1].best_model_path  # a user's own come before ours
+        if not best:
+            raise InputError(f"--model.output: {self.output} is not written, as no epoch was validated")
+        self.load_state_dict(torch.load(best, map_location=self.device, weights_only=True)["state_dict"])
         self._write()
-        print(f"the model with validation accuracy {kept.best_model_score:.4f} is in {self.output}")
+        print(f"the model of the best epoch is in {self.output}")
 
     def _write(self) -> None:
         """Writes the Hugging Face folder beside its place and then moves it there."""

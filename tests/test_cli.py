@@ -172,29 +172,24 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
-def test_a_run_that_is_validated_within_epochs_is_resumed_at_the_start_of_one(tiny_classifier, tmp_path, monkeypatch):
-    """Killed after a validation in the midst of the student's first epoch."""
+def test_a_run_that_is_not_validated_every_epoch_is_resumed_after_its_last_one(tiny_classifier, tmp_path, monkeypatch):
+    """Killed in the student's second epoch, after one without validation."""
     start = KCMModule.on_train_batch_start
 
     def stopped(self, batch: dict, batch_idx: int) -> None:
-        if self.current_epoch == 1 and batch_idx == self.trainer.num_training_batches - 1:
+        if self.current_epoch == 3 and batch_idx == 1:
             raise RuntimeError("power cut")
         start(self, batch, batch_idx)
 
-    command = [
-        "fit",
-        "--config",
-        "quickstart.yaml",
-        f"--model.teacher.name={tiny_classifier(10)}",
-        "--trainer.val_check_interval=0.5",
-    ]
-    command += ["--model.judge_phase.epochs=1", "--model.student_phase.epochs=1"]
+    command = ["fit", "--config", "quickstart.yaml", f"--model.teacher.name={tiny_classifier(10)}"]
+    command += ["--model.judge_phase.epochs=2", "--model.student_phase.epochs=2", "--trainer.check_val_every_n_epoch=2"]
+    last = tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / "last.ckpt"
     with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="power cut"):
         broken.setattr(KCMModule, "on_train_batch_start", stopped)
         kcm(tmp_path, *command)
+    assert torch.load(last, weights_only=True)["epoch"] == 2
     kcm(tmp_path, *command, "--ckpt_path", "last")
-    last = tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert torch.load(last, weights_only=True)["epoch"] == 3
 
 
 def test_a_resumed_run_needs_the_judge_of_another_one_no_more(tiny_classifier, tmp_path):
@@ -243,6 +238,7 @@ def test_bad_input_is_one_clear_line(tmp_path, tiny_classifier, monkeypatch, cap
         ("no checkpoint best.ckpt", ["test", "--config", "quickstart.yaml", teacher]),
         ("cannot be written", [*quickstart, teacher, "--run", str(tmp_path / "file" / "run")]),
         ("batch_size=0", [*quickstart, teacher, "--data.batch_size=0"]),
+        ("of the end of an epoch", [*quickstart, teacher, "--trainer.val_check_interval=0.5"]),
     ]
     for reason, words in cases:
         with pytest.raises(SystemExit) as stop:

@@ -36,7 +36,8 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 class MSCOCO(KCMDataModule):
     """Pictures with captions, in Karpathy's format or COCO's own.
 
-    A picture's stable place is a hash of its path within `root`. Pictures are decoded once, to their middle square.
+    Caption files with COCO's or Karpathy's names are taken for theirs. A picture's stable place is a hash of its path within
+    `root`. Pictures are decoded once, to their middle square.
 
     Args:
         root: folder of the data.
@@ -101,7 +102,7 @@ class MSCOCO(KCMDataModule):
         stems = [Path(file).stem for file in files]
         if all(stem in PUBLISHED for stem in stems):
             return PUBLISHED[stems[0]]
-        # other sets may have the same file names, and their pictures too
+        # sets of one's own may share file names, and their pictures too
         digest = hashlib.sha256(b"".join((self.root / file).read_bytes() for file in files)).hexdigest()[:8]
         return f"{stems[0].removeprefix('dataset_')}-{digest}"
 

@@ -113,12 +113,12 @@ class KCMModule(L.LightningModule):
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
         self.lm_rate = LMRate()
         self._know(data)
-        if stage == "fit":
-            self.teacher.check_before_fit()
 
     def on_fit_start(self) -> None:
+        self.teacher.check_before_fit()
         if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
             start_judge(self.judge, self.judge_ckpt, self.vocabulary and self.vocabulary.units)
+            self.judge.load_state_dict(self.trainer.strategy.broadcast(self.judge.state_dict()))  # one for all processes
 
     def _know(self, data: L.LightningDataModule) -> None:
         """Takes from the data what losses and metrics need."""

@@ -23,7 +23,7 @@ def table_of(figures: Figures) -> str:
         tokenizer = {"ptb": "PTB", "words": "word"}[figures["scoring"]]
         return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
     if figures["data"]["name"] == "apd":
-        known = {"TextClassifier": _BERT, "Chat": _CHAT}
+        known = {"TextClassifier": _BERT, "Chat": _CHAT, "Recorded": _CHAT}
         return known.get(teacher, f"{_OTHER_REVIEWS}{teacher}")
     if figures["data"]["name"] == "cifar100" and last(figures["config"]["model"].get("class_path", "")) == "KCMTwoStage":
         return _MCM
