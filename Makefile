@@ -21,7 +21,7 @@ runs/quickstart_large_model: | install
 	$(PYTHON) -m kcm_lightning fit --config quickstart_large.yaml
 
 test: install
-	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest
+	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(VENV)/bin/ruff check .
