@@ -145,19 +145,17 @@ def test_predict_and_validate(trained):
     assert "kcm_overall" in told and "student_overall" not in told
 
 
-def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
+def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path):
     given = ["--config", "quickstart.yaml", "--model.judge_phase.epochs=1", "--model.student_phase.epochs=0"]
     given += [f"--model.teacher.name={tiny_classifier(10)}", "--trainer.enable_progress_bar=false"]
-    main(["fit", *given, "--seed_everything=5", "--model.loss=plain", "--model.thresholds.judge=0.1"])
-    main(["test", *given, "--data.eval_batch_size=100"])
+    kcm(tmp_path, "fit", *given, "--seed_everything=5", "--model.loss=plain", "--model.thresholds.judge=0.1")
+    kcm(tmp_path, "test", *given, "--data.eval_batch_size=100")
     run = tmp_path / "runs" / "quickstart" / "0"
     found = json.loads((run / "results.json").read_text())
     assert found["seed"] == 5 and found["thresholds"]["judge"] == 0.98
     fitted = {"seed_everything": 5, "model.init_args.loss": "plain", "data.init_args.eval_batch_size": 300}
     assert found["fitted_with"] == fitted
-    main(["test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3"])
+    kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
     assert "fitted_with" not in json.loads((run / "results.json").read_text())
 
 
@@ -209,11 +207,9 @@ def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(tiny_clas
     def worse_and_worse(self, split: str) -> dict:
         return scored(self, split) | {"selection": -float(self.current_epoch)}
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["kcm_lightning"])
     monkeypatch.setattr(KCMModule, "_scored", worse_and_worse)
     short = ["--model.judge_phase.epochs=1", "--model.student_phase.epochs=2", f"--model.teacher.name={tiny_classifier(10)}"]
-    main(["fit", "--config", "quickstart.yaml", *short])
+    kcm(tmp_path, "fit", "--config", "quickstart.yaml", *short)
     best, last = (tmp_path / "runs" / "quickstart" / "0" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
     assert torch.load(last, weights_only=True)["epoch"] == 2 and torch.load(best, weights_only=True)["epoch"] == 0
 

@@ -131,7 +131,7 @@ class MSCOCO(KCMDataModule):
 
     def _decoded(self, paths: list[Path]) -> PictureStore:
         """The pixels of pictures, in a folder named by all that makes a difference to them."""
-        states = [(str(path), state.st_size, state.st_mtime_ns) if (state := _state(path)) else (str(path),) for path in paths]
+        states = [(str(path), *_state(path)) for path in paths]
         digest = hashlib.sha256(repr([self.image_size, *states]).encode()).hexdigest()[:16]
         folder = self.prepared / f"pictures-{digest}"
         if not (folder / "facts.json").is_file():
@@ -229,8 +229,7 @@ class MSCOCO(KCMDataModule):
             raise InputError(f"--data.predict_folder: no picture in {self.predict_folder!r} can be read: {listed}")
         pictures = [Picture(path, [], "predict") for path in paths]
         # a folder's pictures may change while its name stays: size and time tell a cache
-        states = [(_state(path), shown(path.resolve())) for path in paths]
-        names = [f"{name} {state.st_size} {state.st_mtime_ns}" if state else name for state, name in states]
+        names = [" ".join(map(str, (shown(path.resolve()), *_state(path)))) for path in paths]
         tokens = torch.zeros(len(paths), 1, self.longest, dtype=torch.long)
         whole, self.batches = self.batches, CaptionBatches(pictures, store, tokens, names)
         try:
@@ -282,8 +281,10 @@ def _in_words(left_out: dict[str, int]) -> str:
     return ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
 
 
-def _state(path: Path):
+def _state(path: Path) -> tuple[int, ...]:
+    """Size and time of a file; nothing where there is none."""
     try:
-        return path.stat()
+        state = path.stat()
     except OSError:
-        return None
+        return ()
+    return state.st_size, state.st_mtime_ns

@@ -51,19 +51,19 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
     """Maker of tables 1 and 2: a row for each category, and their mean; columns of the paper's where it has some."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
-        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large"]
-        head += [f"paper: {name}", "KCM", "LM rate"] if published else []
+        titles = [f"paper: {name}", "KCM", "LM rate"] if published else []
+        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", *titles]
         by_category = defaultdict(list)
         for run in runs:
             category = options(run, "data")["category"]
             by_category[paper.CATEGORIES.get(category, category)].append(run)
         names = [shown for shown in paper.CATEGORIES.values() if shown in by_category]
         names += sorted(set(by_category) - set(names))
-        said = {shown: _said(published.get(shown)) if published else [] for shown in names}
-        rows = [[shown, *_row(by_category[shown]), *said[shown]] for shown in names]
+        rows = [[shown, *_row(by_category[shown]), *_said(published.get(shown), len(titles))] for shown in names]
         six = [by_category[shown] for shown in paper.CATEGORIES.values() if shown in by_category]
         if len(six) == len(paper.CATEGORIES):
-            rows.append(["mean", *_mean_row(six), *_said(mean(column) for column in zip(*published.values(), strict=True))])
+            said = [mean(column) for column in zip(*published.values(), strict=True)]
+            rows.append(["mean", *_mean_row(six), *_said(said, len(titles))])
         return head, rows
 
     return make
@@ -99,7 +99,7 @@ def _difference(groups: list[list[Figures]]) -> str:
     return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
 
 
-def _said(values: Iterable[float] | None, count: int = 3) -> list[str]:
+def _said(values: Iterable[float] | None, count: int) -> list[str]:
     return ["-"] * count if values is None else [f"{value:.2f}" for value in values]
 
 

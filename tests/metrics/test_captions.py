@@ -5,11 +5,10 @@ import math
 from collections import Counter, defaultdict
 
 import pytest
-import torch
-import torch.multiprocessing as mp
 
 from kcm_lightning.errors import InputError
 from kcm_lightning.metrics.captions import CaptionScores, has_java, score_captions, score_tokenized, tokenize
+from tests.two_processes import in_two_processes
 
 needs_java = pytest.mark.skipif(not has_java(), reason="no Java")
 CANDIDATES = ["A dog runs on the grass.", "two men, a ball", "the red bus stops"]
@@ -81,19 +80,16 @@ def test_batches_add_up():
     assert metric.compute() == score_captions(CANDIDATES, REFERENCES, "words", meteor=False)
 
 
-def _process(rank: int, file: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    metric = CaptionScores("words", meteor=False)
-    rows = [[0, 2], [1]][rank]  # ragged
-    metric.update([CANDIDATES[i] for i in rows], [REFERENCES[i] for i in rows])
+def test_two_processes_equal_one(tmp_path):
+    def measure(rank: int) -> dict[str, float]:
+        metric = CaptionScores("words", meteor=False)
+        rows = [[0, 2], [1]][rank]  # ragged
+        metric.update([CANDIDATES[i] for i in rows], [REFERENCES[i] for i in rows])
+        return metric.compute()
+
     order = [0, 2, 1]
     wanted = score_captions([CANDIDATES[i] for i in order], [REFERENCES[i] for i in order], "words", meteor=False)
-    assert metric.compute() == pytest.approx(wanted)
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_equal_one(tmp_path):
-    mp.spawn(_process, (str(tmp_path / "meet"),), nprocs=2)
+    assert in_two_processes(measure, tmp_path) == [pytest.approx(wanted)] * 2
 
 
 def test_missing_java_is_said_before_anything_is_scored(monkeypatch):
