@@ -1,7 +1,7 @@
-"""A whole training step of the CKAN of `cifar_lt_cpu.yaml`: eager, compiled, and its plain twin.
+"""A whole training step of the CKAN of `cifar_lt_cpu.yaml` and of its plain twin, eager and compiled.
 
-128 images of 32x32 pixels, bf16 autocast, forward and backward pass, gradient clipping and AdamW. With --basis, compiled steps of
-other orders and grids; with --size, of other widths and depths. Ratios of medians, all variants in one process.
+Images of 32x32 pixels, bf16 autocast, forward and backward pass, gradient clipping and AdamW. With --basis, compiled steps of
+other orders and grids; with --size, of the sweeps' widths, depths and twins. Ratios of medians, all variants in one process.
 """
 
 import argparse
@@ -16,17 +16,22 @@ from benchmarks.timing import leave, medians
 from kcm_lightning.process import keep_memory
 from kcm_lightning.small import CKAN, CNN
 
-SIZES = {"width": 80, "depths": (1, 2, 2), "bottleneck": 4}
+CONFIGURED = {"width": 80, "depths": (1, 2, 2), "bottleneck": 4}
+SWEPT = CONFIGURED | {"width": 48}
 BASES = {
-    f"order {order}, grid {grid}": {"order": order, "grid": grid}
+    f"order {order}, grid {grid}": (CKAN, CONFIGURED | {"order": order, "grid": grid})
     for order, grid in [(3, 5), *product((1, 2, 3), (3, 5, 8, 16))]  # the usual one first: the others are measured by it
 }
-SIZES_TRIED = {  # those of sweeps/ckan.yaml
-    "width 48, depths 1, 2, 2": {"width": 48},
-    "width 32": {"width": 32},
-    "width 64": {"width": 64},
-    "depths 1, 1, 1": {"width": 48, "depths": (1, 1, 1)},
-    "depths 2, 2, 2": {"width": 48, "depths": (2, 2, 2)},
+SIZES = {  # those of sweeps/ckan.yaml, and the twins of sweeps/cifar_lt.yaml
+    "width 48, depths 1, 2, 2": (CKAN, SWEPT),
+    "width 32": (CKAN, SWEPT | {"width": 32}),
+    "width 64": (CKAN, SWEPT | {"width": 64}),
+    "depths 1, 1, 1": (CKAN, SWEPT | {"depths": (1, 1, 1)}),
+    "depths 2, 2, 2": (CKAN, SWEPT | {"depths": (2, 2, 2)}),
+    "order 3, grid 5": (CKAN, SWEPT | {"order": 3, "grid": 5}),
+    "plain, width 48": (CNN, SWEPT),
+    "plain, width 56": (CNN, SWEPT | {"width": 56}),
+    "plain, width 72": (CNN, SWEPT | {"width": 72}),
 }
 
 
@@ -47,29 +52,32 @@ def step(model: nn.Module, images: torch.Tensor, target: torch.Tensor) -> Callab
     return once
 
 
-def batch(device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(images: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and their classes."""
-    images = torch.randn(128, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
-    return images, torch.randint(0, 100, (128,), device=device)
+    pixels = torch.randn(images, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    return pixels, torch.randint(0, 100, (images,), device=device)
 
 
-def against_its_twin(repeats: int, device: str) -> list[dict]:
-    """Eager, compiled and plain step."""
-    models = {"eager": CKAN(100, **SIZES), "compiled": CKAN(100, **SIZES), "plain twin": CNN(100, **SIZES)}
-    models["compiled"].compile()
-    data = batch(device)
-    times = medians({name: step(model.to(device), *data) for name, model in models.items()}, repeats, warm_up=2)
-    row = {"device": device, "eager_to_compiled": times["eager"] / times["compiled"]}
-    row["compiled_to_plain_twin"] = times["compiled"] / times["plain twin"]
-    return [row | ({"compiled_ms": 1e3 * times["compiled"]} if device == "cuda" else {})]
+def against_its_twin(data: tuple[torch.Tensor, torch.Tensor], repeats: int) -> list[dict]:
+    """CKAN and plain twin of equal width, eager and compiled."""
+    device, steps = data[0].device.type, {}
+    for name, network in (("ckan", CKAN), ("plain", CNN)):
+        eager, compiled = (network(100, **CONFIGURED).to(device) for _ in range(2))
+        compiled.compile()
+        steps |= {f"{name} eager": step(eager, *data), f"{name} compiled": step(compiled, *data)}
+    times = medians(steps, repeats, warm_up=2)
+    row = {"device": device, "images": len(data[0]), "eager_to_compiled": times["ckan eager"] / times["ckan compiled"]}
+    row |= {f"ckan_to_plain_{how}": times[f"ckan {how}"] / times[f"plain {how}"] for how in ("eager", "compiled")}
+    return [row | ({"compiled_ms": 1e3 * times["ckan compiled"]} if device == "cuda" else {})]
 
 
-def side_by_side(variants: dict[str, dict], repeats: int, device: str) -> list[dict]:
-    """Compiled steps of several CKANs over that of the first."""
-    data, steps, rows = batch(device), {}, []
-    for name, options in variants.items():
-        torch._dynamo.reset()
-        model = CKAN(100, **SIZES | options).to(device)
+def side_by_side(
+    variants: dict[str, tuple[type[nn.Module], dict]], data: tuple[torch.Tensor, torch.Tensor], repeats: int
+) -> list[dict]:
+    """Compiled steps of several networks over that of the first."""
+    steps, rows = {}, []
+    for name, (network, options) in variants.items():
+        model = network(100, **options).to(data[0].device)
         model.compile()
         steps[name] = step(model, *data)
         steps[name]()
@@ -80,19 +88,21 @@ def side_by_side(variants: dict[str, dict], repeats: int, device: str) -> list[d
 
 def main() -> None:
     keep_memory()
+    torch._dynamo.config.recompile_limit = 64  # beyond its default of 8, further networks would run eagerly
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--images", type=int, default=64, help="images a step")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--basis", action="store_true", help="other orders and grids")
-    which.add_argument("--size", action="store_true", help="other widths and depths")
+    which.add_argument("--size", action="store_true", help="other widths, depths, and the plain twins")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args()
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = batch(args.images, "cuda" if torch.cuda.is_available() else "cpu")
     if args.basis or args.size:
-        leave(side_by_side(BASES if args.basis else SIZES_TRIED, args.repeats, device), args.output)
+        leave(side_by_side(BASES if args.basis else SIZES, data, args.repeats), args.output)
     else:
-        leave(against_its_twin(args.repeats, device), args.output)
+        leave(against_its_twin(data, args.repeats), args.output)
 
 
 if __name__ == "__main__":

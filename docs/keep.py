@@ -1,4 +1,7 @@
-"""Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to docs/results/SWEEP."""
+"""Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to docs/results/SWEEP.
+
+What is kept there of other variants and seeds stays: a part of a sweep may be done elsewhere.
+"""
 
 import shutil
 import sys
@@ -8,7 +11,6 @@ for folder in map(Path, sys.argv[1:]):
     files = sorted(folder.glob("*/*/results.json"))
     if not files:
         sys.exit(f"{folder} holds no <variant>/<seed>/results.json")
-    shutil.rmtree(Path(__file__).parent / "results" / folder.name, ignore_errors=True)
     for file in files:
         kept = Path(__file__).parent / "results" / folder.name / file.relative_to(folder)
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The command line: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram, RunCheckpoint
+from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram, RunCheckpoint, RunCheckpointIO
 from kcm_lightning.errors import InputError
 from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.parsing import OneLineParser, find_configs, one_line, read_none_as_null
@@ -118,6 +120,8 @@ class KCMCLI(LightningCLI):
             # two of them: `save_last` would only write when a new best is found
             callbacks.append(RunCheckpoint(filename="best", monitor="selection", mode="max", **options))
             callbacks.append(RunCheckpoint(filename="last", **options))
+        if given["plugins"] is None:
+            kwargs["plugins"] = [RunCheckpointIO()]
         self._dump_config()
         if isinstance(self.model, KCMModule):
             captions = self.model.captions
@@ -183,7 +187,11 @@ def _sweep(words: list[str]) -> int:
     if options.list:
         print(commands(Path(options.file)), end="")
         return 0
-    return sweep(Path(options.file), options.cell)
+    try:
+        return int(sweep(Path(options.file), options.cell) > 0)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 def main(args: list[str] | None = None) -> None:
@@ -201,8 +209,8 @@ def main(args: list[str] | None = None) -> None:
             print(_report(words[1:]), end="")
             return
         if words[:1] == ["sweep"]:
-            if _sweep(words[1:]):
-                sys.exit(1)
+            if status := _sweep(words[1:]):
+                sys.exit(status)
             return
         sys.argv[1:] = words
         KCMCLI(
@@ -221,3 +229,5 @@ def main(args: list[str] | None = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except SIGTERMException:  # of itself it would end as a success
+        sys.exit(128 + signal.SIGTERM)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,28 @@ def test_a_resumed_run_needs_the_judge_of_another_one_no_more(tiny_classifier, t
     judge.unlink()
     kcm(tmp_path, *command, "--ckpt_path", "last")
     assert torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
+def test_a_terminated_fit_is_no_success_and_is_resumed(tiny_classifier, tmp_path):
+    words = [
+        "fit",
+        "--config",
+        "quickstart.yaml",
+        "--model.student_phase.epochs=0",
+        f"--model.teacher.name={tiny_classifier(10)}",
+    ]
+    command = [sys.executable, "-m", "kcm_lightning", *words, "--model.judge_phase.epochs=1000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "runs" / "quickstart" / "0" / "checkpoints"
+    while not (checkpoints / "last.ckpt").is_file() and process.poll() is None:
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    done = torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] + 1
+    kcm(tmp_path, *words, f"--model.judge_phase.epochs={done + 1}", "--ckpt_path=last")
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == done
 
 
 def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(tiny_classifier, tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ def test_mcm_is_trained_calibrated_and_tested(kcm, capsys, mcm, config):
     kcm("test", "--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml"))
     found = json.loads((run / "results.json").read_text())
     assert found["samples"] == 600 and found["config"]["model"]["class_path"].endswith("KCMTwoStage")
+    assert "fitted_with" not in found  # the gates are chosen after the fit
     assert "student" not in found["expected_calibration_error_untempered"]  # its logits know of no pruning
     kcm("report", str(run))
     assert "## Other data: sklearn-digits" in capsys.readouterr().out
@@ -95,6 +96,7 @@ def test_a_sequence_of_other_groups_or_another_model_is_refused(kcm, capsys):
     assert said in refused(kcm, capsys, *test, "--model.groups=5")
     assert said in refused(kcm, capsys, *test, "--model.model.width=16")
     assert said in refused(kcm, capsys, *test, "--model.phase.epochs=2")
+    assert "has counted other test images" in refused(kcm, capsys, *test, "--trainer.limit_test_batches=1")
     for command in ("predict", "calibrate"):
         assert "needs a KCMModule" in refused(kcm, capsys, command, "--config", "runs/forgetting/0/config.yaml")
     with pytest.raises(InputError, match=r"holds a run of kcm_lightning\.module\.SequentialTraining, not of judge"):

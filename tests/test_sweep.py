@@ -1,5 +1,7 @@
 """Sweeps: what their files mean, runs that are killed and taken up again, two processes at one sweep."""
 
+import errno
+import fcntl
 import os
 import shlex
 import signal
@@ -212,6 +214,49 @@ def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
     assert calls(cell) == ["fit"]
 
 
+def test_one_cell_that_another_process_is_at_is_no_success(write):
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
+    process, cell = start(path), write.folder / "slow" / "1"
+    while not (cell / "calls.txt").is_file() and process.poll() is None:
+        time.sleep(0.05)
+    assert sweep(path, cell=0) == 1 and calls(cell) == ["fit"]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_what_was_made_from_a_cell_that_is_gone_is_not_taken_for_done(write):
+    path = write(variants={"judge": {}, "student": {"needs": ["judge"]}}, seeds=[1])
+    assert sweep(path) == 0
+    (write.folder / "judge" / "1").rename(write.folder / "away")
+    with pytest.raises(InputError, match=r"student/1 was made from .*judge/1, which is to be made anew: move it away too"):
+        sweep(path)
+    (write.folder / "student" / "1").rename(write.folder / "away too")
+    assert sweep(path) == 0 and calls(write.folder / "student" / "1") == ["fit", "test"]
+
+
+def test_places_that_cannot_be_written_or_locked_are_told_in_a_line(write, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"first/1 cannot be made: Not a directory"):
+        sweep(write(folder=str(tmp_path / "file" / "sweep")))
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(InputError, match="keeps no locks: No locks available"):
+        sweep(write())
+
+
+def test_a_keyboard_interrupt_ends_in_a_line(write, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(write())])
+    assert stop.value.code == 130 and "stopped: the same command goes on from here" in capsys.readouterr().err
+
+
 def test_one_cell_alone(write):
     assert sweep(write(), cell=3) == 0
     assert [cell.finished for cell in read_sweep(write())] == [False, False, False, True]
@@ -244,6 +289,7 @@ def test_bad_files_are_refused(write, tmp_path):
         ({"seeds": [1, 1]}, "none is there twice"),
         ({"seeds": 3}, "seeds is a list, not 3"),
         ({"steps": "fit"}, "steps is a list, not 'fit'"),
+        ({"steps": ["fit 'x"]}, "cannot be split into words: No closing quotation"),
         ({"steps": [""]}, "at least one step, and none that is empty"),
         ({"folder": 3}, "folder is a text, not 3"),
         ({"folder": None}, "give a folder"),
@@ -264,9 +310,10 @@ def test_bad_files_are_refused(write, tmp_path):
             read_sweep(write(**changes))
     with pytest.raises(InputError, match="there is no sweep file"):
         read_sweep(tmp_path / "none.yaml")
-    (tmp_path / "broken.yaml").write_text("a: [")
-    with pytest.raises(InputError, match="is no YAML"):
-        read_sweep(tmp_path / "broken.yaml")
+    for broken in (b"a: [", b"a: \xff"):
+        (tmp_path / "broken.yaml").write_bytes(broken)
+        with pytest.raises(InputError, match="is no YAML"):
+            read_sweep(tmp_path / "broken.yaml")
 
 
 def test_on_the_command_line_with_the_real_program(tmp_path, monkeypatch, tiny_classifier, capsys):

@@ -87,7 +87,8 @@ class KCMTrainer(L.Trainer):
             settings = {"thresholds": asdict(thresholds)}
             if not model.captions:  # a caption's confidence has no temperature
                 settings["temperatures"] = asdict(temperatures)
-            write_text(path, f"# {target}, chosen on {len(answers)} samples\n" + yaml.safe_dump(_as_config(model, settings)))
+            chosen = yaml.safe_dump({"model": {"init_args": settings}})
+            write_text(path, f"# {target}, chosen on {len(answers)} samples\n{chosen}")
             write_json(path.with_suffix(".json"), report)
             _say(report, path)
         return report
@@ -98,11 +99,6 @@ class KCMTrainer(L.Trainer):
         self.validate(model, **options)
         self.callbacks.remove(recorder)
         return recorder.recorded()
-
-
-def _as_config(model: L.LightningModule, settings: dict) -> dict:
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
-    return {"model": {"class_path": name, "init_args": settings}}
 
 
 def _say(report: dict, path: Path) -> None:

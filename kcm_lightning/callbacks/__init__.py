@@ -2,6 +2,6 @@
 
 from kcm_lightning.callbacks.caption_examples import CaptionExamples
 from kcm_lightning.callbacks.confidence_histogram import ConfidenceHistogram
-from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint
+from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint, RunCheckpointIO
 
-__all__ = ["CaptionExamples", "ConfidenceHistogram", "RunCheckpoint"]
+__all__ = ["CaptionExamples", "ConfidenceHistogram", "RunCheckpoint", "RunCheckpointIO"]

@@ -1,9 +1,24 @@
 """Checkpoints of a run, whose folder may move."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+
+class RunCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all.
+
+    Lightning's are moved there from the system's folder of temporary files, which is a copy where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes it beside its place, then renames it."""
+        partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        os.replace(partial, path)
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -161,8 +161,18 @@ class SequentialTraining(L.LightningModule):
         learned = int((self.scores["all_classes"]["accuracy"].total.sum(1) > 0).sum())
         if learned < self.groups:
             raise InputError(f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last")
+        if not self.trainer.fast_dev_run:
+            self._check_same_images()
         for metric in self._metrics():
             metric.restart(self.groups - 1)
+
+    def _check_same_images(self) -> None:
+        """Whether the groups are tested on what earlier ones were tested on."""
+        data = self.trainer.datamodule
+        now = torch.bincount(self.group_of_class.cpu()[data.labels[data.positions["test"]]], minlength=self.groups)
+        before = self.scores["all_classes"]["accuracy"].total[0].cpu()
+        if not torch.equal(now, before) or sum(self.trainer.num_test_batches) < len(data.test_dataloader()):
+            raise InputError("after each group the fit has counted other test images: test with its --data options, and no limit")
 
     def test_step(self, batch: dict, batch_idx: int) -> None:
         self.accuracy.update(self._count(self.groups - 1, batch), batch["target"])

@@ -105,7 +105,7 @@ def variant_of(figures: Figures) -> str:
         part: {name: value for name, value in options(figures, part).items() if name not in _NOT_A_VARIANT}
         for part in ("model", "data")
     }
-    kept["classes"] = [config[part]["class_path"] for part in ("model", "data")]
+    kept["classes"] = [last(config[part]["class_path"]) for part in ("model", "data")]
     kept["length"] = [config["trainer"].get(name) for name in (*LENGTH, "limit_test_batches")]
     kept["fitted"] = {name: value for name, value in fitted.items() if not _NOT_OF_THE_FIT & set(name.split("."))}
     # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each seed, fits one

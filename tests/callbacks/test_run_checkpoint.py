@@ -4,10 +4,11 @@ import shutil
 import warnings
 
 import lightning as L
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from kcm_lightning.callbacks import RunCheckpoint
+from kcm_lightning.callbacks import RunCheckpoint, RunCheckpointIO
 
 
 class Scored(L.LightningModule):
@@ -50,3 +51,18 @@ def test_a_worse_epoch_after_the_folder_has_moved_is_not_the_best(tmp_path):
     # the first epoch of a run that starts from another one's is its best so far
     assert fit(tmp_path / "c", [0.9, 0.1, 0.95, 0.2], tmp_path / "b" / "checkpoints" / "last.ckpt") == 3
     assert fit(tmp_path / "c", [0.9, 0.1, 0.95, 0.2, 0.1], tmp_path / "c" / "checkpoints" / "best.ckpt") == 3
+
+
+def test_a_checkpoint_that_is_not_written_whole_leaves_the_one_before(tmp_path, monkeypatch):
+    plugin, path = RunCheckpointIO(), tmp_path / "last.ckpt"
+    plugin.save_checkpoint({"epoch": 1}, path)
+
+    def full(src, dst):
+        with open(dst, "wb") as file:
+            file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(shutil, "move", full)  # how Lightning puts a checkpoint in its place
+    with pytest.raises(OSError, match="no space left"):
+        plugin.save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}

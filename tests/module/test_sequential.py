@@ -86,6 +86,21 @@ def test_a_run_that_has_not_learned_all_groups_is_not_tested(tmp_path):
         half.test(module, datamodule=DigitsLT(), verbose=False)
 
 
+def test_the_last_group_is_tested_on_what_the_first_was(tmp_path):
+    class Fewer(DigitsLT):
+        def read(self) -> None:
+            super().read()
+            self.positions["test"] = self.positions["test"][:-1]
+
+    module = make(epochs=1)
+    trainer(tmp_path, module).fit(module, datamodule=DigitsLT())
+    counts = module.scores["own_classes"]["accuracy"].total.clone()
+    trainer(tmp_path, module).test(module, datamodule=DigitsLT(), verbose=False)
+    assert torch.equal(module.scores["own_classes"]["accuracy"].total, counts)
+    with pytest.raises(InputError, match="has counted other test images"):
+        trainer(tmp_path, module).test(module, datamodule=Fewer(), verbose=False)
+
+
 def test_bad_options(tmp_path):
     with pytest.raises(InputError, match="groups=1 must be at least 2"):
         make(groups=1)

@@ -1,0 +1,174 @@
+"""Runs the cells of a sweep, none twice, also where several processes share them."""
+
+import fcntl
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from kcm_lightning.errors import InputError
+from kcm_lightning.results import variants_table, write_text
+from kcm_lightning.sweep.cells import Cell, expanded, read_sweep
+from kcm_lightning.tables import markdown_table
+
+_PAUSE = 2.0  # seconds between looks at what another process does
+
+
+def sweep(path: Path, cell: int | None = None) -> int:
+    """Runs what is not done yet; several processes may do so at once, and a killed one is taken up where it was.
+
+    Args:
+        path: as of `read_sweep`.
+        cell: number of one cell, to run that alone, after those that it needs.
+
+    Returns:
+        How many cells have failed; for one cell that another process is at, 1.
+    """
+    cells = read_sweep(path)
+    if cell is not None and not 0 <= cell < len(cells):
+        raise InputError(f"{path} has cells 0 to {len(cells) - 1}, there is no {cell}")
+    for own in cells:
+        _check_unchanged(own, path)
+        _check_needed(own, cells)
+    wanted = cells if cell is None else _with_needed(cells, cells[cell])
+    failed: set[Path] = set()
+    while _pass(wanted, failed):
+        pass
+    finished = [own for own in cells if own.finished]
+    if finished:
+        table = markdown_table(*sweep_table(finished))
+        write_text(cells[0].folder.parent.parent / "table.md", table)
+        print(table, end="")
+    elsewhere = sum(not own.finished and own.folder not in failed and _busy(own) for own in wanted)
+    others = f", {elsewhere} are under way in another process" if elsewhere else ""
+    print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed{others}")
+    return len(failed) or int(cell is not None and not cells[cell].finished)
+
+
+def _check_unchanged(cell: Cell, path: Path) -> None:
+    """Whether what a cell has done is what the sweep's file says now."""
+    states = ["done", "begun"] if (cell.folder / "checkpoints" / "last.ckpt").is_file() else ["done"]  # it would be resumed
+    for step in range(len(cell.commands)):
+        for mark in [cell.mark(step, state) for state in states]:
+            if mark.is_file() and (made_by := mark.read_text()) != cell.made_by(step):
+                raise InputError(
+                    f"{path} has changed since {made_by!r} made {cell.folder}: move it away, or change the file back"
+                )
+
+
+def _check_needed(cell: Cell, cells: list[Cell]) -> None:
+    """Whether what a cell was made from is still there: made anew, it would be another."""
+    begun = any(cell.mark(step).is_file() for step in range(len(cell.commands)))
+    gone = [needed.folder for needed in cells if needed.folder in cell.needs and not needed.mark(0).is_file()]
+    if begun and gone:
+        raise InputError(f"{cell.folder} was made from {gone[0]}, which is to be made anew: move it away too, or bring that back")
+
+
+def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
+    """A cell, and before it all that it needs."""
+    needed = [each for cell in cells if cell.folder in wanted.needs for each in _with_needed(cells, cell)]
+    return [*needed, wanted]
+
+
+def _pass(cells: list[Cell], failed: set[Path]) -> bool:
+    """Runs each cell that is not done and needs nothing that is not; whether another pass may find more to do."""
+    ran = waiting = False
+    by_folder = {cell.folder: cell for cell in cells}
+    for cell in cells:
+        if cell.finished or failed.intersection([cell.folder, *cell.needs]):
+            continue
+        missing = [by_folder[folder] for folder in cell.needs if not by_folder[folder].finished]
+        if missing:  # one may have ended since it was looked at
+            waiting = waiting or any(_busy(needed) or needed.finished for needed in missing)
+            continue
+        outcome = _run(cell)
+        if outcome is False:
+            failed.add(cell.folder)
+        ran = ran or outcome is not None
+    if waiting and not ran:
+        time.sleep(_PAUSE)
+    return ran or waiting
+
+
+def _busy(cell: Cell) -> bool:
+    if not (cell.folder / ".lock").is_file():
+        return False
+    with _claimed(cell) as lock:
+        return lock is None
+
+
+def _run(cell: Cell) -> bool | None:
+    """Runs a cell's commands that have not ended well yet; None where another process is at it."""
+    try:
+        cell.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the run folder {cell.folder} cannot be made: {error.strerror}") from error
+    with _claimed(cell) as lock:
+        if lock is None or cell.finished:  # by another process, since this one looked
+            return None
+        for step, words in enumerate(cell.commands):
+            if cell.mark(step).is_file():
+                continue
+            print(f"{cell.variant}, seed {cell.seed}: {words[0]}", flush=True)
+            if words[0] == "fit":
+                write_text(cell.mark(step, "begun"), cell.made_by(step))
+            code, said = _call(cell, words, lock)
+            if code:
+                print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {cell.folder / 'sweep.log'}", flush=True)
+                return False
+            write_text(cell.mark(step), cell.made_by(step))
+    return True
+
+
+def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
+    """Exit status of a command, which holds the lock too, should it outlive this process; and the last line that it said."""
+    checkpoints = cell.folder / "checkpoints"
+    if words[0] == "fit" and (checkpoints / "last.ckpt").is_file():  # it was killed
+        words = [*words, "--ckpt_path", "last"]
+    elif words[0] == "fit":
+        shutil.rmtree(checkpoints, ignore_errors=True)  # killed before its first epoch ended
+    log = cell.folder / "sweep.log"
+    with log.open("a") as file:
+        command = [sys.executable, "-m", "kcm_lightning", *map(expanded, words)]
+        run = subprocess.run(command, stdout=file, stderr=file, pass_fds=[lock.fileno()], check=False)
+    return run.returncode, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
+
+
+@contextmanager
+def _claimed(cell: Cell) -> Iterator[TextIO | None]:
+    """A cell's lock, which the system gives back when the last process ends that holds it; None where another one has it."""
+    with (cell.folder / ".lock").open("w") as file:
+        for pause in (0.0, 0.02, 0.05):  # another process may only be looking whether it is free
+            time.sleep(pause)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise InputError(f"the file system of {cell.folder} keeps no locks: {error.strerror}") from error
+        else:
+            yield None
+            return
+        yield file
+
+
+def commands(path: Path) -> str:
+    """Each cell's commands as one line of shell, for launchers of all kinds."""
+    lines = []
+    for cell in read_sweep(path):
+        runs = [shlex.join(["python", "-m", "kcm_lightning", *map(expanded, words)]) for words in cell.commands]
+        lines.append(" && ".join(runs))
+    return "\n".join(lines) + "\n"
+
+
+def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
+    """A row a variant of the cells that are done; those without `results.json` are passed over."""
+    files = [(cell.variant, cell.folder / "results.json") for cell in cells]
+    return variants_table([(variant, json.loads(file.read_text())) for variant, file in files if file.is_file()])
