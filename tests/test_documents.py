@@ -32,6 +32,15 @@ def test_every_table_of_the_results_has_its_command():
         assert before.startswith("<!-- report docs/results/"), f"no command stands before: {table[0].splitlines()[0]}"
 
 
+def test_the_readme_has_the_figures_of_the_results():
+    (table,) = re.findall(
+        r"(?:^\|.*\n)+", (ROOT / "README.md").read_text().split("\n## Results\n")[1].split("\n## ")[0], re.MULTILINE
+    )
+    rows = (ROOT / "docs" / "results.md").read_text().split("## CIFAR-100-LT at full length")[1].splitlines()
+    for row in table.splitlines()[2:]:  # without the paper's columns
+        assert any(longer.startswith(row) for longer in rows), row
+
+
 def test_a_changed_figure_is_noticed(tables, monkeypatch, tmp_path):
     shutil.copytree(ROOT / "docs" / "results" / "coco", tmp_path / "docs" / "results" / "coco")
     monkeypatch.chdir(tmp_path)
