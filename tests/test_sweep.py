@@ -172,6 +172,15 @@ def start(path: Path, cell: int | None = None) -> subprocess.Popen:
     )
 
 
+def start_slow(write) -> tuple[Path, subprocess.Popen, Path]:
+    """A sweep of one cell whose `fit` goes on for seconds, its process, and the cell's folder."""
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
+    process, cell = start(path), write.folder / "slow" / "1"
+    while not (cell / "calls.txt").is_file() and process.poll() is None:
+        time.sleep(0.05)
+    return path, process, cell
+
+
 def test_two_processes_share_the_cells_and_run_none_twice(write):
     variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(3)}}
     path = write(variants=variants, seeds=[1, 2], options={"seconds": 0.3})
@@ -202,10 +211,7 @@ def test_a_killed_sweep_is_taken_up_where_it_was(write, monkeypatch):
 
 
 def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
-    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
-    process, cell = start(path), write.folder / "slow" / "1"
-    while not (cell / "calls.txt").is_file() and process.poll() is None:
-        time.sleep(0.05)
+    path, process, cell = start_slow(write)
     process.kill()  # alone: its `fit` goes on
     process.wait()
     assert (
@@ -215,10 +221,7 @@ def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
 
 
 def test_one_cell_that_another_process_is_at_is_no_success(write):
-    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 3})
-    process, cell = start(path), write.folder / "slow" / "1"
-    while not (cell / "calls.txt").is_file() and process.poll() is None:
-        time.sleep(0.05)
+    path, process, cell = start_slow(write)
     assert sweep(path, cell=0) == 1 and calls(cell) == ["fit"]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
