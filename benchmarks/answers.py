@@ -1,7 +1,8 @@
 """The cache of a large model's answers: filling it against the bare model, and reading it back.
 
-A ResNet of 4.9 M parameters, 10,000 images of 32x32 pixels in 100 classes, batches of 500; then these stored answers. The first
-is a ratio of medians in one process, the second a number of seconds to hold against a budget of 50 ms.
+A ResNet of 4.9 M parameters, 10,000 images of 32x32 pixels in 100 classes, batches of 500; then these stored
+answers. The first is a ratio of medians in one process, the second a number of seconds to hold against a
+budget of 50 ms.
 """
 
 import tempfile
@@ -38,9 +39,13 @@ def measure(device: str, repeats: int) -> list[dict]:
         full = Cached(teacher, str(Path(folder) / "full"), "noise")
         full.load([], torch.device(device))
         prompts = [b""] * COUNT
-        full._write(list(zip(range(COUNT), prompts, strict=True)), torch.rand(COUNT, 1, 100).softmax(-1).numpy())
+        full._write(
+            list(zip(range(COUNT), prompts, strict=True)), torch.rand(COUNT, 1, 100).softmax(-1).numpy()
+        )
         times = medians({"bare": bare, "filling": filling}, repeats, warm_up=1)
-        read = medians({"read": lambda: full.distribution(range(COUNT), None, places)}, 7 * repeats, warm_up=1)
+        read = medians(
+            {"read": lambda: full.distribution(range(COUNT), None, places)}, 7 * repeats, warm_up=1
+        )
     return [{"filling_to_bare": times["filling"] / times["bare"], "seconds_to_read_10000": read["read"]}]
 
 

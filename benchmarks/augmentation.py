@@ -1,4 +1,5 @@
-"""Share of a training step that the batched augmentation takes: CKAN of cifar_lt_cpu.yaml, eager, bf16 autocast."""
+"""Share of a training step that the batched augmentation takes: CKAN of cifar_lt_cpu.yaml, eager, bf16
+autocast."""
 
 import torch
 
@@ -24,7 +25,12 @@ def measure(device: str, repeats: int) -> list[dict]:
             torch.cuda.synchronize()
 
     times = medians({"augment": augment, "step": step}, repeats)
-    return [{"device": device, "augmentation_share_of_step": times["augment"] / (times["augment"] + times["step"])}]
+    return [
+        {
+            "device": device,
+            "augmentation_share_of_step": times["augment"] / (times["augment"] + times["step"]),
+        }
+    ]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A whole training step of the CKAN of `cifar_lt_cpu.yaml` and of its plain twin, eager and compiled.
 
-Images of 32x32 pixels, bf16 autocast, forward and backward pass, gradient clipping and AdamW. With --basis, compiled steps of
-other orders and grids; with --size, of the sweeps' widths, depths and twins. Ratios of medians, all variants in one process.
+Images of 32x32 pixels, bf16 autocast, forward and backward pass, gradient clipping and AdamW. With --basis,
+compiled steps of other orders and grids; with --size, of the sweeps' widths, depths and twins. Ratios of
+medians, all variants in one process.
 """
 
 import argparse
@@ -13,14 +14,17 @@ import torch
 from torch import nn
 
 from benchmarks.timing import leave, medians
-from kcm_lightning.process import keep_memory
+from kcm_lightning.cli.runtime import keep_memory
 from kcm_lightning.small import CKAN, CNN
 
 CONFIGURED = {"width": 80, "depths": (1, 2, 2), "bottleneck": 4}
 SWEPT = CONFIGURED | {"width": 48}
 BASES = {
     f"order {order}, grid {grid}": (CKAN, CONFIGURED | {"order": order, "grid": grid})
-    for order, grid in [(3, 5), *product((1, 2, 3), (3, 5, 8, 16))]  # the usual one first: the others are measured by it
+    for order, grid in [
+        (3, 5),
+        *product((1, 2, 3), (3, 5, 8, 16)),
+    ]  # the usual one first: the others are measured by it
 }
 SIZES = {  # those of sweeps/ckan.yaml, and the twins of sweeps/cifar_lt.yaml
     "width 48, depths 1, 2, 2": (CKAN, SWEPT),
@@ -37,15 +41,15 @@ SIZES = {  # those of sweeps/ckan.yaml, and the twins of sweeps/cifar_lt.yaml
 
 def step(model: nn.Module, images: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
     """One step of training."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def once() -> None:
         with torch.autocast(images.device.type, torch.bfloat16):
             loss = nn.functional.cross_entropy(model(images).float(), target)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if images.is_cuda:
             torch.cuda.synchronize()
 
@@ -66,8 +70,14 @@ def against_its_twin(data: tuple[torch.Tensor, torch.Tensor], repeats: int) -> l
         compiled.compile()
         steps |= {f"{name} eager": step(eager, *data), f"{name} compiled": step(compiled, *data)}
     times = medians(steps, repeats, warm_up=2)
-    row = {"device": device, "images": len(data[0]), "eager_to_compiled": times["ckan eager"] / times["ckan compiled"]}
-    row |= {f"ckan_to_plain_{how}": times[f"ckan {how}"] / times[f"plain {how}"] for how in ("eager", "compiled")}
+    row = {
+        "device": device,
+        "images": len(data[0]),
+        "eager_to_compiled": times["ckan eager"] / times["ckan compiled"],
+    }
+    row |= {
+        f"ckan_to_plain_{how}": times[f"ckan {how}"] / times[f"plain {how}"] for how in ("eager", "compiled")
+    }
     return [row | ({"compiled_ms": 1e3 * times["ckan compiled"]} if device == "cuda" else {})]
 
 
@@ -81,7 +91,9 @@ def side_by_side(
         model.compile()
         steps[name] = step(model, *data)
         steps[name]()
-        rows.append({"variant": name, "parameters": sum(parameter.numel() for parameter in model.parameters())})
+        rows.append(
+            {"variant": name, "parameters": sum(parameter.numel() for parameter in model.parameters())}
+        )
     times = medians(steps, repeats, warm_up=1)
     return [row | {"step_to_first": times[row["variant"]] / times[next(iter(times))]} for row in rows]
 

@@ -1,7 +1,8 @@
 """CLIP with probability prompts against plain CLIP, per image, and the encoding of the prompts beforehand.
 
-A random ViT-B/32, 100 classes, 18 templates, 11 probabilities, batches of 32 images. Also against encoding the prompts anew for
-each image, as prompts that state probabilities as they are would need. Ratios of medians, all variants in one process.
+A random ViT-B/32, 100 classes, 18 templates, 11 probabilities, batches of 32 images. Also against encoding
+the prompts anew for each image, as prompts that state probabilities as they are would need. Ratios of
+medians, all variants in one process.
 """
 
 import tempfile
@@ -11,8 +12,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import medians, run_from_shell
+from kcm_lightning.core.prompts import BINS
 from kcm_lightning.large import CLIP
-from kcm_lightning.prompts import BINS
 from tests.large.clip import save_clip
 
 CLASSES = [f"class{i % 10}" for i in range(100)]

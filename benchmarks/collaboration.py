@@ -1,8 +1,10 @@
-"""Wall time of the collaboration against (LM rate x large model + small models), at several LM rates and batch sizes.
+"""Wall time of the collaboration against (LM rate x large model + small models), at several LM rates and
+batch sizes.
 
-Classes: the CKAN of `cifar_lt_cpu.yaml` and a ResNet of 4.9 M parameters, 1,024 images of 32x32 pixels; also against a loop over
-single samples. Captions, with --pictures: the captioner of `flickr8k_recorded.yaml` and a BLIP-2 (512 wide, four layers a part)
-on 1,000 pictures of a folder. Weights are random: they do not change the time. Ratios of medians, all variants in one process.
+Classes: the CKAN of `cifar_lt_cpu.yaml` and a ResNet of 4.9 M parameters, 1,024 images of 32x32 pixels; also
+against a loop over single samples. Captions, with --images: the captioner of `flickr8k_recorded.yaml` and a
+BLIP-2 (512 wide, four layers a part) on 1,000 images of a folder. Weights are random: they do not change the
+time. Ratios of medians, all variants in one process.
 """
 
 import argparse
@@ -13,29 +15,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from kcm_lightning.core.gating import Thresholds, caption_confidence, take
 from torch import Tensor
 
 from benchmarks.models import resnet10
 from benchmarks.timing import leave, medians
-from kcm_lightning.collaboration import Said, Says, collaborate, says_class
-from kcm_lightning.data.picture_store import shrink
-from kcm_lightning.gating import Thresholds, caption_confidence, take
+from kcm_lightning.cli.runtime import keep_memory
+from kcm_lightning.core.collaboration import Predictor, SmallPrediction, class_predictor, collaborate
+from kcm_lightning.data.image_store import shrink
 from kcm_lightning.large import ImageClassifier, ImageToText, LargeModel
-from kcm_lightning.process import keep_memory
 from kcm_lightning.small import CKAN, Captioner
 from kcm_lightning.small.captioner import generate
-from kcm_lightning.words import PADDING
+from kcm_lightning.utils.tokens import PADDING
 from tests.large.blip2 import save_tiny_blip2
 
 RATES = (0.2, 0.6, 0.9)
 JUDGE_KEEPS = 0.5  # of what the large model is not called for
 
 
-def replayed(says: Says, confidence: Tensor) -> Says:
-    """A small model at its usual cost, whose confidences are set so that the gates open as often as they should."""
+def replayed(says: Predictor, confidence: Tensor) -> Predictor:
+    """A small model at its usual cost, whose confidences are set so that the gates open as often as they
+    should."""
     place = 0
 
-    def say(inputs: Any) -> Said:
+    def say(inputs: Any) -> SmallPrediction:
         nonlocal place
         said = says(inputs)
         count = len(said.confidence)
@@ -47,7 +50,9 @@ def replayed(says: Says, confidence: Tensor) -> Says:
 
 
 @torch.no_grad()
-def measure(small: Says, teacher: LargeModel, batches: list[dict], rate: float, repeats: int, single: bool) -> dict:
+def measure(
+    small: Predictor, teacher: LargeModel, batches: list[dict], rate: float, repeats: int, single: bool
+) -> dict:
     """Ratios at one LM rate; the gates are fed with even random numbers, so that their shares are known."""
     samples = sum(len(batch["large"]) for batch in batches)
     generator = torch.Generator().manual_seed(0)
@@ -110,32 +115,41 @@ def classes(repeats: int) -> list[dict]:
     images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (1024, 3, 32, 32), dtype=np.uint8))
     rows = []
     for size, count in ((256, 1024), (1, 64)):
-        batches = [{"large": part, "small": normalised(part)} for part in images[:count].split(size)]
+        batches = [{"large": part, "small": normalized(part)} for part in images[:count].split(size)]
         for rate in RATES:
-            rows.append({"what": "classes"} | measure(says_class(judge), teacher, batches, rate, repeats, single=size > 1))
+            rows.append(
+                {"what": "classes"}
+                | measure(class_predictor(judge), teacher, batches, rate, repeats, single=size > 1)
+            )
     return rows
 
 
 def captions(folder: Path, repeats: int) -> list[dict]:
-    """Captions of 1,000 pictures."""
+    """Captions of 1,000 images."""
     torch.manual_seed(0)
     captioner = Captioner(1500, width=192, channels=64, depths=(1, 1, 1)).eval()
 
-    def says(images: Tensor) -> Said:
+    def says(images: Tensor) -> SmallPrediction:
         found = generate(captioner, images, longest=20, beams=3)
-        return Said([""] * len(images), caption_confidence(found.log_probabilities, found.tokens != PADDING))
+        return SmallPrediction(
+            [""] * len(images), caption_confidence(found.log_probabilities, found.tokens != PADDING)
+        )
 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".png"))[:1000]
-    small = normalised(torch.from_numpy(np.stack([shrink(path, 96) for path in paths])))
+    small = normalized(torch.from_numpy(np.stack([shrink(path, 96) for path in paths])))
     with tempfile.TemporaryDirectory() as place:
-        teacher = ImageToText(str(save_tiny_blip2(Path(place), width=512, layers=4, image=112)), beams=3, max_new_tokens=12)
+        teacher = ImageToText(
+            str(save_tiny_blip2(Path(place), width=512, layers=4, image=112)), beams=3, max_new_tokens=12
+        )
         teacher.load([], torch.device("cpu"))
     large = [str(path) for path in paths]
     batches = [{"large": large[i : i + 128], "small": small[i : i + 128]} for i in range(0, len(large), 128)]
-    return [{"what": "captions"} | measure(says, teacher, batches, rate, repeats, single=False) for rate in RATES]
+    return [
+        {"what": "captions"} | measure(says, teacher, batches, rate, repeats, single=False) for rate in RATES
+    ]
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalized(images: Tensor) -> Tensor:
     return ((images.float() / 255 - 0.45) / 0.27).contiguous(memory_format=torch.channels_last)
 
 
@@ -143,10 +157,10 @@ def main() -> None:
     keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--pictures", type=Path, help="folder of pictures to caption")
+    parser.add_argument("--images", type=Path, help="folder of images to caption")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args()
-    leave(captions(args.pictures, args.repeats) if args.pictures else classes(args.repeats), args.output)
+    leave(captions(args.images, args.repeats) if args.images else classes(args.repeats), args.output)
 
 
 if __name__ == "__main__":

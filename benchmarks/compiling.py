@@ -1,8 +1,8 @@
 """Does compiling pay? A training step of each shipped kind of small model, eager and compiled.
 
-Batches, widths and lengths of the shipped configurations, bf16 autocast, forward and backward pass; three lengths of texts and of
-captions in turn, as batches of like length bring them. `first_steps` is what compiling costs before it gains, in eager steps.
-Ratios of medians, all in one process.
+Batches, widths and lengths of the shipped configurations, bf16 autocast, forward and backward pass; three
+lengths of texts and of captions in turn, as batches of like length bring them. `first_steps` is what
+compiling costs before it gains, in eager steps. Ratios of medians, all in one process.
 """
 
 import time
@@ -25,8 +25,8 @@ def texts(lengths: tuple[int, ...], batch: int) -> list[tuple[torch.Tensor, ...]
 
 
 def captions(lengths: tuple[int, ...], batch: int) -> list[tuple[torch.Tensor, ...]]:
-    (pictures,) = images(96, batch)[0]
-    return [(pictures, torch.randint(4, 1_500, (batch, length))) for length in lengths]
+    (images,) = images(96, batch)[0]
+    return [(images, torch.randint(4, 1_500, (batch, length))) for length in lengths]
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[torch.Tensor, ...]]]] = {

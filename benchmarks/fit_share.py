@@ -1,4 +1,5 @@
-"""Share of a `fit` that is spent outside forward pass, backward pass and optimiser: waiting for data, augmentation, logging.
+"""Share of a `fit` that is spent outside forward pass, backward pass and optimizer: waiting for data,
+augmentation, logging.
 
     python -m benchmarks.fit_share fit --config cifar_lt_cpu.yaml ...
 
@@ -11,7 +12,7 @@ import time
 
 import lightning as L
 
-from kcm_lightning.cli import main
+from kcm_lightning.cli.main import main
 from kcm_lightning.module import KCMModule
 
 
@@ -33,11 +34,16 @@ class Shares(L.Callback):
         if not trainer.sanity_checking:
             whole = time.perf_counter() - self.start
             row = {"epoch": trainer.current_epoch, "phase": "student" if module.distilling else "judge"}
-            print(json.dumps(row | {"share_outside": 1 - module.seconds_in_step / whole, "seconds": round(whole, 2)}), flush=True)
+            print(
+                json.dumps(
+                    row | {"share_outside": 1 - module.seconds_in_step / whole, "seconds": round(whole, 2)}
+                ),
+                flush=True,
+            )
 
 
 def timed(step):
-    """An optimiser step, which holds forward and backward pass, with its seconds added up."""
+    """An optimizer step, which holds forward and backward pass, with its seconds added up."""
 
     def optimizer_step(self, *args, **kwargs):
         start = time.perf_counter()

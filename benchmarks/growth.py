@@ -1,7 +1,7 @@
 """How time and memory grow: exponents fitted to three or more sizes, each measured in a process of its own.
 
-An exponent of 1 is linear. Time is the least of a few runs, memory the peak of the process above what an empty one of the same
-imports needs.
+An exponent of 1 is linear. Time is the least of a few runs, memory the peak of the process above what an
+empty one of the same imports needs.
 """
 
 import argparse
@@ -15,16 +15,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kcm_lightning.core.gating import Thresholds
 from torch import nn
 
 from benchmarks.timing import leave
-from kcm_lightning.gating import Thresholds
-from kcm_lightning.process import keep_memory
+from kcm_lightning.cli.runtime import keep_memory
 
 
 def thresholds(samples: int) -> Callable[[], object]:
     """`calibrate` after the models have answered."""
-    from kcm_lightning.thresholds import RecordedClasses, Target, choose_thresholds, expected_on_unseen
+    from kcm_lightning.calibrate.thresholds import (
+        RecordedClasses,
+        Target,
+        choose_thresholds,
+        expected_on_unseen,
+    )
 
     torch.manual_seed(0)
     confidences = torch.rand(3, samples).double()
@@ -38,26 +43,29 @@ def epoch_of_judge(samples: int, classes: int = 100, width: int = 16) -> Callabl
     from kcm_lightning.small import CKAN
 
     torch.manual_seed(0)
-    images, target = torch.randint(0, 256, (samples, 3, 32, 32), dtype=torch.uint8), torch.randint(0, classes, (samples,))
+    images, target = (
+        torch.randint(0, 256, (samples, 3, 32, 32), dtype=torch.uint8),
+        torch.randint(0, classes, (samples,)),
+    )
     model = CKAN(classes, width=width, depths=(1, 1))
-    optimiser = torch.optim.AdamW(model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters())
 
     def run() -> None:
         for rows in torch.randperm(samples).split(64):
             loss = nn.functional.cross_entropy(model(images[rows].float() / 255), target[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
 
     return run
 
 
 def collaboration(samples: int, classes: int = 100) -> Callable[[], object]:
     """`test` of a data set in batches of 256, with models that cost next to nothing, and its figures."""
-    from kcm_lightning.collaboration import collaborate, says_class
+    from kcm_lightning.core.collaboration import class_predictor, collaborate
     from kcm_lightning.large import LargeModel
     from kcm_lightning.results import gather
-    from kcm_lightning.results.classes import summarise
+    from kcm_lightning.results.class_figures import summarize
 
     class Free(LargeModel):
         identity = "free"
@@ -70,7 +78,7 @@ def collaboration(samples: int, classes: int = 100) -> Callable[[], object]:
 
     torch.manual_seed(0)
     logits, target = torch.randn(samples, classes), torch.randint(0, classes, (samples,))
-    small, index = says_class(nn.Identity()), torch.arange(samples)
+    small, index = class_predictor(nn.Identity()), torch.arange(samples)
 
     def run() -> None:
         outcomes, batches = [], []
@@ -79,7 +87,7 @@ def collaboration(samples: int, classes: int = 100) -> Callable[[], object]:
             options = {"ask_every_student": True, "ask_every_teacher": True}
             outcomes.append(collaborate(batch, small, small, Free(), Thresholds(0.1, 0.05), **options))
             batches.append({name: batch[name] for name in ("index", "target")})
-        summarise(gather(outcomes, batches), torch.arange(classes) % 3, ("a", "b", "c"))
+        summarize(gather(outcomes, batches), torch.arange(classes) % 3, ("a", "b", "c"))
 
     return run
 
@@ -104,9 +112,9 @@ def caption_lengths(longest: int) -> Callable[[], object]:
     return run
 
 
-def caption_scores(pictures: int) -> Callable[[], object]:
+def caption_scores(images: int) -> Callable[[], object]:
     """Figures of a test with captions, tokenized by words."""
-    from kcm_lightning.metrics.captions import tokenize
+    from kcm_lightning.metrics.caption_scores import tokenize
     from kcm_lightning.metrics.image_scores import caption_curve, image_scores, score_difference
 
     random, words = np.random.RandomState(0), [f"w{i}" for i in range(500)]
@@ -114,13 +122,13 @@ def caption_scores(pictures: int) -> Callable[[], object]:
     def caption() -> str:
         return " ".join(random.choice(words, 10))
 
-    references = [[caption() for _ in range(5)] for _ in range(pictures)]
-    systems = {name: [caption() for _ in range(pictures)] for name in ("small", "large")}
+    references = [[caption() for _ in range(5)] for _ in range(images)]
+    systems = {name: [caption() for _ in range(images)] for name in ("small", "large")}
 
     def run() -> None:
         found = tokenize(systems, references, "words")
         small, large = (image_scores(found.systems[name], found.references) for name in ("small", "large"))
-        caption_curve(torch.rand(pictures), small, large)
+        caption_curve(torch.rand(images), small, large)
         score_difference(small, large)
 
     return run
@@ -134,7 +142,7 @@ CASES: dict[str, tuple[Callable[[int], Callable[[], object]], tuple[int, ...]]] 
     "collaboration and figures, by classes": (lambda n: collaboration(10_000, n), (10, 100, 1000)),
     "thresholds and intervals, by samples": (thresholds, (10_000, 40_000, 160_000)),
     "captions, by length": (caption_lengths, (8, 16, 32, 64)),
-    "caption scores, by pictures": (caption_scores, (250, 1000, 4000)),
+    "caption scores, by images": (caption_scores, (250, 1000, 4000)),
 }
 
 
@@ -149,7 +157,10 @@ def one(case: str, size: int) -> dict:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return {"seconds": min(times), "mib": max(1e-3, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)}
+    return {
+        "seconds": min(times),
+        "mib": max(1e-3, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024),
+    }
 
 
 def exponent(sizes: tuple[int, ...], values: list[float]) -> float:

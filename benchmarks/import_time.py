@@ -1,4 +1,5 @@
-"""Seconds that `import kcm_lightning` takes beyond `import torch`: the least of several processes. The budget is 0.3 s."""
+"""Seconds that `import kcm_lightning` takes beyond `import torch`: the least of several processes. The budget
+is 0.3 s."""
 
 import subprocess
 import sys
@@ -9,7 +10,10 @@ CODE = "import torch, time; start = time.perf_counter(); import kcm_lightning; p
 
 
 def measure(device: str, repeats: int) -> list[dict]:
-    runs = [subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True) for _ in range(repeats)]
+    runs = [
+        subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+        for _ in range(repeats)
+    ]
     return [{"seconds_beyond_torch": min(float(run.stdout) for run in runs)}]
 
 

@@ -57,7 +57,12 @@ def measure(device: str, dtype: torch.dtype, grid: int, order: int, repeats: int
     compiled.compile()
     limit = nn.Conv2d(wide.shape[1], 32, 3, padding=1, bias=False).to(device)
     times = medians(
-        {"limit": step(limit, wide, dtype), "eager": step(eager, x, dtype), "compiled": step(compiled, x, dtype)}, repeats
+        {
+            "limit": step(limit, wide, dtype),
+            "eager": step(eager, x, dtype),
+            "compiled": step(compiled, x, dtype),
+        },
+        repeats,
     )
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -76,7 +81,9 @@ def main() -> None:
     run_from_shell(
         __doc__,
         60,
-        lambda device, repeats: [measure(device, dtype, *basis, repeats) for dtype in precisions for basis in bases],
+        lambda device, repeats: [
+            measure(device, dtype, *basis, repeats) for dtype in precisions for basis in bases
+        ],
     )
 
 

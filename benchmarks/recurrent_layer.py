@@ -1,6 +1,8 @@
-"""Time of KANRecurrent against a loop of the same matrix products with the basis for free, and against `nn.GRU`.
+"""Time of KANRecurrent against a loop of the same matrix products with the basis for free, and against
+`nn.GRU`.
 
-64 texts of 128 tokens, width 128, one direction, forward and backward pass; ratios of medians, all variants in one process.
+64 texts of 128 tokens, width 128, one direction, forward and backward pass; ratios of medians, all variants
+in one process.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,9 @@ from kcm_lightning.kan import KANRecurrent
 TEXTS, STEPS, WIDTH, BASIS = 64, 128, 128, 9
 
 
-def step(run: Callable[[Tensor], Tensor], x: Tensor, parameters: list[Tensor], dtype: torch.dtype) -> Callable[[], None]:
+def step(
+    run: Callable[[Tensor], Tensor], x: Tensor, parameters: list[Tensor], dtype: torch.dtype
+) -> Callable[[], None]:
     """One forward and backward pass."""
 
     def once() -> None:
@@ -31,7 +35,8 @@ def step(run: Callable[[Tensor], Tensor], x: Tensor, parameters: list[Tensor], d
 
 
 class Products(nn.Module):
-    """The layer's matrix products and nothing else: one for the inputs of all steps, one a step for the states."""
+    """The layer's matrix products and nothing else: one for the inputs of all steps, one a step for the
+    states."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +50,11 @@ class Products(nn.Module):
 
 def measure(device: str, dtype: torch.dtype, repeats: int) -> dict:
     torch.manual_seed(0)
-    layer, gru, limit = KANRecurrent(WIDTH, WIDTH, False).to(device), nn.GRU(WIDTH, WIDTH).to(device), Products().to(device)
+    layer, gru, limit = (
+        KANRecurrent(WIDTH, WIDTH, False).to(device),
+        nn.GRU(WIDTH, WIDTH).to(device),
+        Products().to(device),
+    )
     x = torch.randn(TEXTS, STEPS, WIDTH, device=device, requires_grad=True)
     basis = torch.rand(STEPS, TEXTS, BASIS * WIDTH, device=device, requires_grad=True)
     times = medians(
@@ -68,7 +77,9 @@ def measure(device: str, dtype: torch.dtype, repeats: int) -> dict:
 
 def main() -> None:
     precisions = (torch.float32, torch.bfloat16)
-    run_from_shell(__doc__, 30, lambda device, repeats: [measure(device, dtype, repeats) for dtype in precisions])
+    run_from_shell(
+        __doc__, 30, lambda device, repeats: [measure(device, dtype, repeats) for dtype in precisions]
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from kcm_lightning.data import APD
-from kcm_lightning.paper import CATEGORIES
+from kcm_lightning.report.published import CATEGORIES
 
 
 def texts_and_labels(data: APD, split: str) -> tuple[list[str], list[int]]:
@@ -21,9 +21,11 @@ def texts_and_labels(data: APD, split: str) -> tuple[list[str], list[int]]:
 
 
 def accuracy(train: APD, test: APD) -> float:
-    """Of words and pairs of words, trained on one selection's training split and tested on another's test split."""
+    """Of words and pairs of words, trained on one selection's training split and tested on another's test
+    split."""
     model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), LogisticRegression(C=10, max_iter=1_000)
+        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True),
+        LogisticRegression(C=10, max_iter=1_000),
     )
     return model.fit(*texts_and_labels(train, "train")).score(*texts_and_labels(test, "test"))
 
@@ -45,7 +47,11 @@ def main() -> None:
         own = load(category)
         found[category] = {"own_category": accuracy(own, own), "six_categories": accuracy(together, own)}
         print(json.dumps({category: found[category]}))
-    print(json.dumps({"mean": {kind: mean(values[kind] for values in found.values()) for kind in found["Baby"]}}))
+    print(
+        json.dumps(
+            {"mean": {kind: mean(values[kind] for values in found.values()) for kind in found["Baby"]}}
+        )
+    )
 
 
 if __name__ == "__main__":

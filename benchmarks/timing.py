@@ -1,4 +1,5 @@
-"""Medians of interleaved runs, so that a disturbance meets every variant, and how a benchmark is run from the shell."""
+"""Medians of interleaved runs, so that a disturbance meets every variant, and how a benchmark is run from the
+shell."""
 
 import argparse
 import json
@@ -9,7 +10,7 @@ from statistics import median
 
 import torch
 
-from kcm_lightning.process import keep_memory
+from kcm_lightning.cli.runtime import keep_memory
 
 
 def medians(variants: dict[str, Callable[[], None]], repeats: int, warm_up: int = 5) -> dict[str, float]:

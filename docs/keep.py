@@ -1,4 +1,5 @@
-"""Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to docs/results/SWEEP.
+"""Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to
+docs/results/SWEEP.
 
 What is kept there of other variants and seeds stays: a part of a sweep may be done elsewhere.
 """

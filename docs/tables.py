@@ -1,6 +1,7 @@
 """Tables of the documents, made anew out of the results that are kept in docs/results.
 
-A table follows a line `<!-- report ARGUMENTS -->`: it is what `python -m kcm_lightning report ARGUMENTS` prints.
+A table follows a line `<!-- report ARGUMENTS -->`: it is what `python -m kcm_lightning report ARGUMENTS`
+prints.
 
     python docs/tables.py           writes the tables into the documents
     python docs/tables.py --check   fails where a table is not what its command prints
@@ -13,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from kcm_lightning.cli import main as kcm_lightning
+from kcm_lightning.cli.main import main as kcm_lightning
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ __all__ = ["load"]
 def __getattr__(name: str):
     """Imports on first use, so that `import kcm_lightning` costs nothing."""
     if name == "load":
-        from kcm_lightning.run import load
+        from kcm_lightning.api import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

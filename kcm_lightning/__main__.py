@@ -1,6 +1,6 @@
 """`python -m kcm_lightning`."""
 
-from kcm_lightning.cli import main
+from kcm_lightning.cli.main import main
 
 if __name__ == "__main__":
     main()

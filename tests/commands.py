@@ -1,4 +1,5 @@
-"""Runs commands as a user does: most in this process, where nothing is imported anew, some in one of their own."""
+"""Runs commands as a user does: most in this process, where nothing is imported anew, some in one of their
+own."""
 
 import contextlib
 import io
@@ -8,13 +9,14 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from kcm_lightning.cli import main
+from kcm_lightning.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 
 
 def kcm(folder: Path, *words: str) -> str:
-    """Runs a command in a folder, in this process; returns what it printed. A command that fails is an AssertionError."""
+    """Runs a command in a folder, in this process; returns what it printed. A command that fails is an
+    AssertionError."""
     printed, status = io.StringIO(), 0
     with (
         contextlib.chdir(folder),

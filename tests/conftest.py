@@ -10,7 +10,9 @@ import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-if "PYTEST_XDIST_WORKER" in os.environ:  # files run side by side: a core each, also for the commands that they start
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # files run side by side: a core each, also for the commands that they start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 else:
@@ -30,7 +32,8 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_cifar(tmp_path_factory) -> Path:
-    """CIFAR-100 in the official file format and class balance, 4 training and 100 test images a class of noise."""
+    """CIFAR-100 in the official file format and class balance, 4 training and 100 test images a class of
+    noise."""
     root = tmp_path_factory.mktemp("cifar")
     folder = root / "cifar-100-python"
     folder.mkdir()
@@ -93,9 +96,13 @@ def word_tokenizer(tmp_path_factory) -> Path:
     words = [*special, *sorted({word.lower() for word in [*FILL, *WORDS[5.0], *WORDS[1.0]]}), *"0123456789.-"]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits(True)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Digits(True)]
+    )
     folder = tmp_path_factory.mktemp("words")
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    names = dict(
+        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True)
+    )
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
     return folder
 
@@ -109,7 +116,9 @@ def tiny_bert(tmp_path_factory, word_tokenizer) -> Path:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
     names = {0: "negative", 1: "positive"}
-    config = BertConfig(vocab_size=len(tokenizer), id2label=names, label2id={v: k for k, v in names.items()}, **sizes)
+    config = BertConfig(
+        vocab_size=len(tokenizer), id2label=names, label2id={v: k for k, v in names.items()}, **sizes
+    )
     folder = tmp_path_factory.mktemp("bert")
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -11,7 +11,9 @@ import torch.multiprocessing as mp
 
 def in_two_processes(measure: Callable[[int], Any], folder: Path) -> list[Any]:
     """What `measure` returns in each of two processes, given its rank; `folder` is empty."""
-    processes = [mp.get_context("fork").Process(target=_work, args=(measure, rank, folder)) for rank in range(2)]
+    processes = [
+        mp.get_context("fork").Process(target=_work, args=(measure, rank, folder)) for rank in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:

@@ -2,20 +2,23 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import yaml
 from rich.console import Console
 
-from kcm_lightning.calibrate.captions import CaptionRecorder
-from kcm_lightning.calibrate.classes import ClassRecorder
+from kcm_lightning.calibrate.answers import ValidationAnswers
+from kcm_lightning.calibrate.caption_recorder import CaptionRecorder
+from kcm_lightning.calibrate.class_recorder import ClassRecorder
 from kcm_lightning.calibrate.recorder import Recorder
-from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Temperatures, Thresholds
-from kcm_lightning.metrics.captions import require_java
-from kcm_lightning.module import KCMModule
-from kcm_lightning.results import write_json, write_text
-from kcm_lightning.thresholds import Recorded, Target, choose_thresholds, expected_on_unseen
+from kcm_lightning.calibrate.target import Target
+from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
+from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import write_json, write_text
 
 
 class KCMTrainer(L.Trainer):
@@ -29,49 +32,45 @@ class KCMTrainer(L.Trainer):
         output: str | None = None,
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
-    ) -> dict:
+    ) -> dict[str, Any]:
         """Chooses temperatures and thresholds on the validation split.
 
         Args:
             model: a trained KCMModule.
             datamodule: its data.
-            target: `lm_rate=X`, call the large model for at most this share of the samples; or `accuracy_drop=X`, for captions
-                `bleu_drop=X` or `cider_drop=X`, call it as seldom as a quality within X of the large model's (with hints, where
-                it gets them) allows; fractions in [0, 1].
-            output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run folder by default.
+            target: `lm_rate=X`, call the large model for at most this share of the samples; or
+                `accuracy_drop=X`, for captions `bleu_drop=X` or `cider_drop=X`, call it as seldom as a
+                quality within X of the large model's (with hints, where it gets them) allows; fractions in
+                [0, 1].
+            output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run
+                folder by default.
             ckpt_path: checkpoint; the run's best one by default.
-            weights_only: as of `Trainer.validate`.
+            weights_only: whether the checkpoint may hold tensors alone, as in `Trainer.validate`; null, the
+                default, is Lightning's choice.
 
         Returns:
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
-        if output is not None and Path(output).suffix == ".json":
-            raise InputError(f"--output={output} is to be a YAML; what is expected goes beside it as JSON")
-        if not isinstance(model, KCMModule):
-            raise InputError("calibrate needs a KCMModule: this configuration trains one model alone")
-        if goal.measure is not None and (goal.measure == "accuracy") == model.captions:
-            raise InputError(f"{target}: accuracy_drop is for classes, bleu_drop and cider_drop are for captions")
-        if model.second_gate != "student":
-            raise InputError("calibrate chooses thresholds for second_gate=student: the other gate calls for every sample")
-        if model.captions and model.scoring == "ptb":
-            require_java("--model.scoring=words")
-        recording = CaptionRecorder if model.captions else ClassRecorder
+        recording = self._check(model, goal, output)
+        assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
-        needed = goal.measure is not None
-        recorder = recording(ask=needed or not model.teacher.paid, required=needed)
+        required = goal.measure is not None
+        recorder = recording(model, ask=required or not model.teacher.paid, required=required)
         # every sample goes to the student, and none further
         own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
         model.compare, model.temperatures = False, Temperatures()
-        options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only, "verbose": False}
-        if model.teacher.uses_hint and recorder.asked and not model.captions:
+        options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
+        if model.teacher.uses_hint and recorder.asked and recorder.has_temperatures:
             # a pass of the small models alone, so that the prompts are those of `test`, with temperature
-            model.temperatures.student = self._record(ClassRecorder(ask=False, required=False), model, options)[1].student
+            alone = recording(model, ask=False, required=False)
+            model.temperatures.student = self._record(alone, model, options)[1].student
         answers, temperatures = self._record(recorder, model, options)
         if len(answers) < 10:
-            raise InputError(f"the validation split has {len(answers)} samples: too few to choose thresholds on")
+            raise InputError(
+                f"the validation split has {len(answers)} samples: too few to choose thresholds on"
+            )
         chosen = choose_thresholds(answers, goal)
-        thresholds = Thresholds(chosen.judge, chosen.student, own_threshold)
         expected = expected_on_unseen(answers, goal)
         if not recorder.asked:  # nothing is known of the large model's answers
             expected = {"lm_rate": expected["lm_rate"]}
@@ -79,36 +78,58 @@ class KCMTrainer(L.Trainer):
             "target": target,
             "samples": len(answers),
             "temperatures": asdict(temperatures),
-            "thresholds": asdict(thresholds),
+            "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
             "expected_on_unseen_data": expected,
         }
         if self.is_global_zero:
             path = Path(output or Path(self.default_root_dir) / "calibrated.yaml")
-            settings = {"thresholds": asdict(thresholds)}
-            if not model.captions:  # a caption's confidence has no temperature
-                settings["temperatures"] = asdict(temperatures)
-            chosen = yaml.safe_dump({"model": {"init_args": settings}})
-            write_text(path, f"# {target}, chosen on {len(answers)} samples\n{chosen}")
-            write_json(path.with_suffix(".json"), report)
-            _say(report, path)
+            _write(report, path, with_temperatures=recorder.has_temperatures)
+            _print(report, path)
         return report
 
-    def _record(self, recorder: Recorder, model: L.LightningModule, options: dict) -> tuple[Recorded, Temperatures]:
+    def _check(self, model: L.LightningModule, goal: Target, output: str | None) -> type[Recorder]:
+        """Refuses what cannot be calibrated; returns what records the module's kind of answers."""
+        if output is not None and Path(output).suffix == ".json":
+            raise InputError(f"--output={output} is to be a YAML; what is expected goes beside it as JSON")
+        if not isinstance(model, KCMModule):
+            raise InputError("calibrate needs a KCMModule: this configuration trains one model alone")
+        recording: type[Recorder] = CaptionRecorder if isinstance(model, KCMCaptions) else ClassRecorder
+        if model.second_gate != "student":
+            raise InputError(
+                "calibrate chooses thresholds for second_gate=student: the other gate calls for every sample"
+            )
+        recording.check(model, goal)
+        return recording
+
+    def _record(
+        self, recorder: Recorder, model: KCMModule, options: dict[str, Any]
+    ) -> tuple[ValidationAnswers, Temperatures]:
         """What a recorder has seen in a pass over the validation split."""
-        self.callbacks.append(recorder)
-        self.validate(model, **options)
-        self.callbacks.remove(recorder)
+        callbacks: list = self.callbacks  # type: ignore[attr-defined]  # Lightning's, untyped
+        callbacks.append(recorder)
+        self.validate(model, verbose=False, **options)
+        callbacks.remove(recorder)
         return recorder.recorded()
 
 
-def _say(report: dict, path: Path) -> None:
+def _write(report: dict[str, Any], path: Path, *, with_temperatures: bool) -> None:
+    """Writes the settings as YAML and the report as JSON beside it."""
+    names = ("thresholds", "temperatures") if with_temperatures else ("thresholds",)
+    settings = yaml.safe_dump({"model": {"init_args": {name: report[name] for name in names}}})
+    write_text(path, f"# {report['target']}, chosen on {report['samples']} samples\n{settings}")
+    write_json(path.with_suffix(".json"), report)
+
+
+def _print(report: dict[str, Any], path: Path) -> None:
     console = Console()
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
-        unit = " x 100:" if name.startswith(("BLEU", "CIDEr")) else ":"
-        sign = "" if unit != ":" else " %"
-        console.print(f"expected {name.replace('_', ' ')}{unit} {mean:.2f}{sign} (95 % interval {low:.2f} to {high:.2f})")
+        is_score = name.startswith(("BLEU", "CIDEr"))
+        title = f"expected {name.replace('_', ' ')}{' x 100' if is_score else ''}"
+        value = f"{mean:.2f}{'' if is_score else ' %'}"
+        console.print(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
     if report["thresholds"]["student"] is None:
-        console.print(f"no threshold meets {report['target']} on these samples: the large model answers all of them")
+        target = report["target"]
+        console.print(f"no threshold meets {target} on these samples: the large model answers all of them")
     gates = ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None)
     console.print(f"thresholds: {gates}\nuse them with a second --config {path}", soft_wrap=True)

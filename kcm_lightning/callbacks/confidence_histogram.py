@@ -1,26 +1,31 @@
 """Histogram of the small models' confidences with the gates' thresholds."""
 
+from typing import Any
+
 import lightning as L
 import torch
 
-from kcm_lightning.collaboration import Outcome
-
 
 class ConfidenceHistogram(L.Callback):
-    """Draws, each time the student is validated, how confident judge and student are, right and wrong apart."""
+    """Draws the confidences of judge and student, right and wrong apart, at each validation of the student."""
 
     def __init__(self):
         self.seen: list[tuple[torch.Tensor, ...]] = []
 
-    def on_validation_batch_end(self, trainer, module, outputs: Outcome | None, batch: dict, *args) -> None:
+    def on_validation_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, *args: Any
+    ) -> None:
         if outputs is not None and not trainer.sanity_checking and trainer.logger is not None:
             target = batch["target"]
             columns = []
             for who in ("judge", "student"):
-                columns += [getattr(outputs, f"{who}_confidence"), getattr(outputs, f"{who}_prediction") == target]
+                columns += [
+                    getattr(outputs, f"{who}_confidence"),
+                    getattr(outputs, f"{who}_prediction") == target,
+                ]
             self.seen.append(tuple(column.cpu() for column in columns))
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
         seen, self.seen = self.seen, []
         experiment = getattr(trainer.logger, "experiment", None)
         if not seen or not trainer.is_global_zero or not hasattr(experiment, "add_figure"):
@@ -34,7 +39,8 @@ class ConfidenceHistogram(L.Callback):
             asked = ~confidence.isnan()
             axes = figure.add_subplot(1, 2, i + 1)
             groups = [confidence[asked & right].numpy(), confidence[asked & ~right].numpy()]
-            axes.hist(groups, bins=25, range=(0, 1), stacked=True, label=["right", "wrong"], color=["tab:blue", "tab:orange"])
+            looks = {"label": ["right", "wrong"], "color": ["tab:blue", "tab:orange"]}
+            axes.hist(groups, bins=25, range=(0, 1), stacked=True, **looks)
             threshold = getattr(module.thresholds, who)
             if threshold is not None:
                 axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")

@@ -11,10 +11,13 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 class RunCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints whole or not at all.
 
-    Lightning's are moved there from the system's folder of temporary files, which is a copy where that is another disk.
+    Lightning's are moved there from the system's folder of temporary files, which is a copy where that is
+    another disk.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Writes it beside its place, then renames it."""
         partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
         super().save_checkpoint(checkpoint, partial, storage_options)
@@ -24,8 +27,9 @@ class RunCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(ModelCheckpoint):
     """A `ModelCheckpoint` that knows its best score again where the folder has moved since.
 
-    Lightning's forgets it then, so that the first resumed epoch, however bad, would become the best one. Where the best
-    checkpoint has not moved along, as in a run that starts from another one's, it is forgotten all the same.
+    Lightning's forgets it then, so that the first resumed epoch, however bad, would become the best one.
+    Where the best checkpoint has not moved along, as in a run that starts from another one's, it is forgotten
+    all the same.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

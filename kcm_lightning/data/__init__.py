@@ -1,9 +1,9 @@
 """LightningDataModules."""
 
 from kcm_lightning.data.apd import APD
-from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.data.base import CaptionDataModule, KCMDataModule
 from kcm_lightning.data.cifar100_lt import CIFAR100LT
 from kcm_lightning.data.digits_lt import DigitsLT
 from kcm_lightning.data.mscoco import MSCOCO
 
-__all__ = ["APD", "CIFAR100LT", "MSCOCO", "DigitsLT", "KCMDataModule"]
+__all__ = ["APD", "CIFAR100LT", "MSCOCO", "CaptionDataModule", "DigitsLT", "KCMDataModule"]

@@ -4,18 +4,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from kcm_lightning.data.base import DistillSplit, KCMDataModule
+from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
 from kcm_lightning.data.download import download
 from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore, unknown_token
-from kcm_lightning.data.reviews import review_file
-from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import from_pretrained
-from kcm_lightning.paper import CATEGORIES
-from kcm_lightning.words import PADDING
+from kcm_lightning.data.reviews import CATEGORIES, review_file
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.hugging_face import from_pretrained
+from kcm_lightning.utils.tokens import PADDING
 
 URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
 
@@ -23,27 +22,32 @@ URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_
 class APD(KCMDataModule):
     """Reviews of McAuley's 5-core files: 4 and 5 stars are positive, 1 and 2 negative, 3 left out.
 
-    A review's stable place is a hash of its text. All reviews of a product are on one side of the split; where
-    the product is not known, all copies of a text. What balancing leaves out of the training side, and its reviews
-    of 3 stars, are the pool: they can be distilled on, since that needs no label.
+    A review's sample id is a hash of its text. All reviews of a product are on one side of the split; where
+    the product is not known, all copies of a text. What balancing leaves out of the training side, and its
+    reviews of 3 stars, are the pool: they can be distilled on, since that needs no label.
 
     Args:
         root: folder with `reviews_<Category>_5.json[.gz]` (2014) or `<Category>_5.json[.gz]` (2018).
-        category: one of them, or "all" for the paper's six together.
-        download: fetch missing files of the paper's six categories into `root`.
+        category: category of products, as the file is named; or "all" for the paper's six together.
+        download: whether to fetch missing files of the paper's six categories into `root`.
         tokenizer: hub name or folder of the small model's tokenizer.
-        max_tokens: of a review, for the small model; the rest is cut off.
-        balance: cut the more frequent class of each split to the size of the other.
-        test_share, val_share: of the products or texts.
-        token_dropout: share of a review's tokens, in [0, 1), that training replaces by the mask token.
-        batch_size, eval_batch_size: reviews a step.
-        distill_split: "train"; "pool", the unlabelled rest of the training side; or "both".
-        prepared: folder for the tokenised reviews; made on the first run.
+        max_tokens: tokens of a review that the small model sees; the rest is cut off.
+        balance: whether to cut the more frequent class of each split to the size of the other.
+        test_share: share of the products (or texts) that is tested on, a fraction.
+        val_share: share of the products (or texts) that is validated on, a fraction.
+        token_dropout: share of a review's tokens, in [0, 1), that training replaces by the mask token; 0, the
+            default, replaces none.
+        batch_size: training reviews a step and process.
+        eval_batch_size: reviews a step where nothing is trained.
+        distill_split: reviews that the student is distilled on: "train", the default; "pool", the unlabelled
+            rest of the training side; or "both".
+        prepared: folder for the tokenized reviews; made on the first run.
     """
 
-    class_names: ClassVar = list(CLASSES)
-    regions: ClassVar = {"class": torch.arange(2)}
-    region_names: ClassVar = {"class": CLASSES}
+    name = "apd"
+    class_names: list[str] = list(CLASSES)  # noqa: RUF012  the same for every instance
+    regions: dict[str, torch.Tensor] = {"class": torch.arange(2)}  # noqa: RUF012
+    region_names: dict[str, tuple[str, ...]] = {"class": CLASSES}  # noqa: RUF012
 
     def __init__(
         self,
@@ -66,16 +70,14 @@ class APD(KCMDataModule):
             if not 0 < value < 1:
                 raise InputError(f"--data.{option}={value} must be between 0 and 1")
         if test_share + val_share >= 1 or not 0 <= token_dropout < 1 or max_tokens < 1:
-            raise InputError("--data: test_share + val_share and token_dropout must be below 1, max_tokens at least 1")
-        self.root, self.category, self.download, self.tokenizer_name = Path(root), category, download, tokenizer
+            raise InputError(
+                "--data: test_share + val_share and token_dropout must be below 1, max_tokens at least 1"
+            )
+        self.root, self.category, self.download = Path(root), category, download
+        self.tokenizer_name = tokenizer
         self.max_tokens, self.balance, self.prepared = max_tokens, balance, Path(prepared)
         self.test_share, self.val_share, self.token_dropout = test_share, val_share, token_dropout
-        self.batches: ReviewStore | None = None
         self._tokenizer = None
-
-    @property
-    def name(self) -> str:
-        return "apd"
 
     @property
     def title(self) -> str:
@@ -86,21 +88,26 @@ class APD(KCMDataModule):
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            self._tokenizer = tokenizer = from_pretrained(AutoTokenizer, self.tokenizer_name, "--data.tokenizer")
+            self._tokenizer = tokenizer = from_pretrained(
+                AutoTokenizer, self.tokenizer_name, "--data.tokenizer"
+            )
             if tokenizer.pad_token_id != PADDING:
                 raise InputError(
-                    f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small models read it"
+                    f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small "
+                    "models read it"
                 )
             if self.token_dropout and tokenizer.mask_token_id is None:
-                raise InputError(f"--data.token_dropout: {self.tokenizer_name!r} has no mask token; set it to 0")
+                raise InputError(
+                    f"--data.token_dropout: {self.tokenizer_name!r} has no mask token; set it to 0"
+                )
         return self._tokenizer
 
     @property
-    def vocab_size(self) -> int:
+    def vocab_size(self) -> int:  # type: ignore[override]  # known once the tokenizer is
         return len(self.tokenizer)
 
     def prepare_data(self) -> None:
-        """Finds the files, or fetches them if asked to, and tokenises them once."""
+        """Finds the files, or fetches them if asked to, and tokenizes them once."""
         self._prepared()
 
     def _prepared(self) -> Path:
@@ -118,32 +125,36 @@ class APD(KCMDataModule):
                 found[category] = self.root / f"reviews_{category}_5.json.gz"
                 download(URL.format(category=category), found[category])
                 continue
-            here = sorted({path.name.removeprefix("reviews_").split("_5.json")[0] for path in self.root.glob("*_5.json*")})
+            names = [path.name for path in self.root.glob("*_5.json*")]
+            here = sorted({name.removeprefix("reviews_").split("_5.json")[0] for name in names})
             raise InputError(
                 f"--data.category: there are no reviews of {category!r} in {str(self.root)!r}"
                 + (f", only of {', '.join(here)}" if here else "")
-                + f"; known are {', '.join(CATEGORIES)} and all; give their folder with --data.root, or --data.download=true"
+                + f"; known are {', '.join(CATEGORIES)} and all; give their folder with --data.root, or "
+                "--data.download=true"
             )
         return found
 
     def _folder(self) -> Path:
-        """Where the tokenised reviews are, named by all that makes a difference to them."""
-        recipe = [self.max_tokens, self.balance, self.test_share, self.val_share]
+        """Where the tokenized reviews are, named by all that makes a difference to them."""
+        recipe: list = [self.max_tokens, self.balance, self.test_share, self.val_share]
         for category, path in self._files().items():
             state = path.stat()
             recipe += [category, path.name, state.st_size, state.st_mtime_ns]
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
         rules |= {"truncation": None, "padding": None}  # these are of the last call, not of the tokenizer
         words = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
-        return self.prepared / f"{self.category}-{hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]
+        return self.prepared / f"{self.category}-{digest}"
 
     def setup(self, stage: str | None = None) -> None:
-        if self.batches is not None:
+        if hasattr(self, "batches"):
             return
         self.batches = store = ReviewStore(self._prepared())
         self.lengths = store.lengths
+        splits = {name: number for number, name in enumerate(SPLITS) if name != "unused"}
         self.positions = {
-            name: (store.split == number).nonzero().squeeze(1) for number, name in enumerate(SPLITS) if name != "unused"
+            name: (store.split == number).nonzero().squeeze(1) for name, number in splits.items()
         }
         self.class_counts = torch.bincount(store.labels[self.positions["train"]], minlength=len(CLASSES))
 
@@ -158,17 +169,18 @@ class APD(KCMDataModule):
             result[split] = {"samples": len(positions), "sha256": digest.hexdigest()[:16]}
         return result
 
-    def view(self, batch: dict, augment: bool) -> dict:
+    def view(self, batch: Batch, augment: bool) -> Batch:
         if not augment or not self.token_dropout:
             return batch
         tokens = batch["small"]
         dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != PADDING)
         return {**batch, "small": tokens.masked_fill(dropped, self.tokenizer.mask_token_id)}
 
-    def batch_of(self, inputs: Sequence[str]) -> dict:
+    def batch_of(self, inputs: Sequence[str]) -> Batch:
         """A batch of texts."""
         if isinstance(inputs, str) or not inputs or not all(isinstance(text, str) for text in inputs):
             raise InputError("reviews must be a list of texts")
-        numbers = self.tokenizer(list(inputs), add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
+        options = {"add_special_tokens": False, "truncation": True, "max_length": self.max_tokens}
+        numbers = self.tokenizer(list(inputs), **options)["input_ids"]
         rows = [torch.tensor(row or [unknown_token(self.tokenizer)]) for row in numbers]
-        return {"large": list(inputs), "small": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)}
+        return {"large": list(inputs), "small": pad_sequence(rows, batch_first=True, padding_value=PADDING)}

@@ -1,7 +1,6 @@
-"""Augmentation and normalisation of a whole batch at once, on the device of the batch."""
+"""Augmentation of a whole batch at once, on the device of the batch."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +25,10 @@ def random_flip(images: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, size: int) -> Tensor:
-    """Sets a square of each image to 0, centred anywhere and cut off at the border (DeVries and Taylor 2017).
+    """Sets a square of each image to 0, centered anywhere (DeVries and Taylor 2017).
 
     Args:
-        images: normalised images, shape `(B, C, H, W)`.
+        images: normalized images, shape `(B, C, H, W)`.
         size: side of the square, pixels.
     """
     batch, _, height, width = images.shape
@@ -42,7 +41,7 @@ def cutout(images: Tensor, size: int) -> Tensor:
 
 
 def random_rotation(images: Tensor, degrees: float) -> Tensor:
-    """Turns each image by a random angle, nearest pixel, zeros beyond the border; shape `(B, C, H, W)`, uint8.
+    """Turns each image by a random angle, nearest pixel, zeros beyond the border; uint8.
 
     Args:
         images: shape `(B, C, H, W)`.
@@ -57,7 +56,7 @@ def random_rotation(images: Tensor, degrees: float) -> Tensor:
 
 
 def rand_augment(images: Tensor, operations: int, group: int = 8) -> Tensor:
-    """torchvision's RandAugment on uint8 images, one draw for each `group` of images; shape `(B, C, H, W)`."""
+    """torchvision's RandAugment, one draw for each `group` of images; uint8, shape `(B, C, H, W)`."""
     from torchvision.transforms import v2
 
     transform = v2.RandAugment(operations)
@@ -76,9 +75,9 @@ def cutmix(images: Tensor) -> tuple[Tensor, Tensor, float]:
     """
     height, width = images.shape[-2:]
     side = float(torch.rand(()).sqrt())  # the box covers a uniformly drawn share of the image
-    centre_y, centre_x = torch.randint(0, height, ()).item(), torch.randint(0, width, ()).item()
-    top, bottom = (min(max(int(centre_y + s * side * height / 2), 0), height) for s in (-1, 1))
-    left, right = (min(max(int(centre_x + s * side * width / 2), 0), width) for s in (-1, 1))
+    center_y, center_x = torch.randint(0, height, ()).item(), torch.randint(0, width, ()).item()
+    top, bottom = (min(max(int(center_y + s * side * height / 2), 0), height) for s in (-1, 1))
+    left, right = (min(max(int(center_x + s * side * width / 2), 0), width) for s in (-1, 1))
     partner = torch.randperm(len(images), device=images.device)
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
@@ -86,18 +85,7 @@ def cutmix(images: Tensor) -> tuple[Tensor, Tensor, float]:
 
 
 def some_cutmix(images: Tensor, share: float) -> tuple[Tensor, Tensor, float]:
-    """`cutmix` in a share of the batches, in [0, 1]; texts, which have nothing to cut, are left as they are."""
+    """`cutmix` in a share of the batches, in [0, 1]; texts are left as they are."""
     if share and images.dim() == 4 and torch.rand(()) < share:
         return cutmix(images)
     return images, torch.arange(len(images), device=images.device), 1.0
-
-
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Pixels of mean 0 and deviation 1 by channel, in channels-last order.
-
-    Args:
-        images: uint8, or float of the same range, shape `(B, 3, H, W)`.
-        mean, std: of each channel, fractions of 255.
-    """
-    shift, scale = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (mean, std))
-    return ((images.float() - shift) / scale).contiguous(memory_format=torch.channels_last)

@@ -1,7 +1,8 @@
-"""What a data module is to the rest of the project."""
+"""The contract between the data and the module that learns from them."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning as L
 import torch
@@ -9,32 +10,69 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kcm_lightning.data.batches import BatchOrder, LengthBuckets, batch_loader
-from kcm_lightning.errors import InputError
-from kcm_lightning.seed import global_seed
+from kcm_lightning.data.vocabulary import Vocabulary
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.seed import global_seed
 
 DistillSplit = Literal["train", "pool", "both"]
+Batch = dict[str, Any]
+
+
+@dataclass
+class TrainingSamples:
+    """What the current epoch trains on.
+
+    Args:
+        distilling: whether it is the split to distil on, instead of the labelled training split.
+        classes: of the training split, the samples of these classes alone; None for all of them.
+    """
+
+    distilling: bool = False
+    classes: Tensor | None = None
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """The module's side of the contract: before each epoch it says what that trains on."""
+
+    def training_samples(self) -> TrainingSamples:
+        """What the current epoch trains on."""
 
 
 class KCMDataModule(L.LightningDataModule):
-    """Feeds a `KCMModule`: batches of `{"small", "large", "target", "index"}`, and what the data knows.
+    """The data's side of the contract with a module.
 
-    `large` is the un-augmented input, `small` what the small models see, `index` the sample's stable place in the
-    data set; together `large` and `index` make a cache of the large model's answers right.
+    **Batches.** A batch on its way to a module has four entries:
+
+    - `small`: what the small models see, augmented in training; made by `view`, on the module's device;
+    - `large`: the un-augmented inputs, as the large model wants them: a tensor, or a list of texts or paths;
+    - `target`: the labels, shape `(B,)`, or captions, shape `(B, L)`; in the split to distil on they are not
+      used;
+    - `index`: the sample ids, shape `(B,)`. With `large` they make a cache of the large model's answers
+      right.
+
+    **What the data know** stands in the attributes below, after `setup`. The module reads it in its own
+    `setup`.
+
+    **What the module says.** A module is a `Learner`: `train_dataloader`, which is called before each epoch,
+    asks it which samples that epoch trains on. Any other module gets the training split.
 
     Args:
         batch_size: training samples a step and process.
         eval_batch_size: samples a step where nothing is trained.
-        distill_split: "train"; "pool", held-out samples whose labels are not used; or "both".
+        distill_split: samples that the student is distilled on: "train", the training split; "pool", held-out
+            samples whose labels are not used; or "both".
 
     Attributes:
-        name: of the data set; two data sets never share one.
-        class_names: in the order of the labels.
-        class_counts: training samples of each class, shape `(V,)`; known after `setup`.
-        regions: region index of each class by scheme, each of shape `(V,)`; known after `setup`.
+        name: name of the data set; two data sets never share one.
+        class_names: in the order of the labels; empty for captions.
+        class_counts: training samples of each class, shape `(V,)`.
+        regions: region index of each class by scheme, each of shape `(V,)`.
         region_names: names of the regions by scheme. The first scheme is the one that is reported.
         positions: positions in `batches` of each split's samples (train, val, test and, to distil on, pool).
         batches: whole batches by positions, which hold `index` and what `view` needs.
-        lengths: of each sample, for batches of like length; None where all are equally long.
+        lengths: length of each sample, for batches of like length; None where all are equally long.
+        vocab_size: tokens that `small` is made of; None for images.
     """
 
     name: str
@@ -45,6 +83,7 @@ class KCMDataModule(L.LightningDataModule):
     positions: dict[str, Tensor]
     batches: Dataset
     lengths: Tensor | None = None
+    vocab_size: int | None = None
 
     def __init__(self, batch_size: int, eval_batch_size: int, distill_split: DistillSplit):
         super().__init__()
@@ -54,11 +93,11 @@ class KCMDataModule(L.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.distill_split = batch_size, eval_batch_size, distill_split
 
     @abstractmethod
-    def view(self, batch: dict, augment: bool) -> dict:
+    def view(self, batch: Batch, augment: bool) -> Batch:
         """The batch with `small` made for the small models, augmented or clean."""
 
     @abstractmethod
-    def batch_of(self, inputs: Any) -> dict:
+    def batch_of(self, inputs: Any) -> Batch:
         """A batch of a user's own inputs, without target and index, as `Run.answer` needs it."""
 
     @abstractmethod
@@ -71,14 +110,16 @@ class KCMDataModule(L.LightningDataModule):
         return self.name
 
     def splits(self) -> dict[str, list[int]]:
-        """Stable places of the samples of each split."""
+        """Sample ids of each split."""
         return {split: positions.tolist() for split, positions in self.positions.items()}
 
     def train_dataloader(self) -> DataLoader:
-        """The training split, or in the distillation phase the split to distil on."""
-        if getattr(self.trainer.lightning_module, "distilling", False):
+        """What the module says that the current epoch trains on."""
+        module = self.trainer.lightning_module
+        wanted = module.training_samples() if isinstance(module, Learner) else TrainingSamples()
+        if wanted.distilling:
             return self._loader(self._distill_positions(), shuffle=True, weights=self._distill_weights())
-        return self._loader(self._train_positions(), shuffle=True)
+        return self._loader(self._train_positions(wanted.classes), shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.positions["val"])
@@ -91,12 +132,16 @@ class KCMDataModule(L.LightningDataModule):
 
     def distill_dataloader(self) -> DataLoader:
         """The samples that the student is distilled on, each once, whole in every process."""
-        return batch_loader(self.batches, self._order(self._distill_positions(), self.eval_batch_size, shuffle=False))
+        order = self._order(self._distill_positions(), self.eval_batch_size, shuffle=False)
+        return batch_loader(self.batches, order)
 
-    def on_after_batch_transfer(self, batch: dict, dataloader_idx: int) -> dict:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return self.view(batch, augment=self.trainer.training)
 
-    def _train_positions(self) -> Tensor:
+    def _train_positions(self, classes: Tensor | None) -> Tensor:
+        """The training split, or of it the samples of some classes."""
+        if classes is not None:
+            raise InputError("training on some classes alone needs images with classes")
         return self.positions["train"]
 
     def _distill_positions(self) -> Tensor:
@@ -114,7 +159,7 @@ class KCMDataModule(L.LightningDataModule):
         order = self._order(
             positions,
             self.batch_size if shuffle else self.eval_batch_size,
-            shuffle,
+            shuffle=shuffle,
             seed=global_seed(),
             rank=self.trainer.global_rank,
             processes=self.trainer.world_size,
@@ -122,7 +167,32 @@ class KCMDataModule(L.LightningDataModule):
         )
         return batch_loader(self.batches, order)
 
-    def _order(self, positions: Tensor, *args, **kwargs) -> BatchOrder:
+    def _order(self, positions: Tensor, batch_size: int, **options: Any) -> BatchOrder:
         if self.lengths is None:
-            return BatchOrder(positions, *args, **kwargs)
-        return LengthBuckets(self.lengths[positions], positions, *args, **kwargs)
+            return BatchOrder(positions, batch_size, **options)
+        return LengthBuckets(self.lengths[positions], positions, batch_size, **options)
+
+
+class CaptionDataModule(KCMDataModule):
+    """The contract for captions, which have a vocabulary where classes have names.
+
+    Attributes:
+        vocabulary: what the numbers of `target` stand for.
+        max_length: tokens of a caption, its end counted.
+        predict_folder: images that `predict` captions; None for those of the test split.
+        unreadable: images of `predict_folder` that could not be read.
+    """
+
+    class_names: list[str] = []  # noqa: RUF012  captions have none
+    vocabulary: Vocabulary
+    max_length: int
+    predict_folder: str | None
+    unreadable: list[Any]
+
+    @abstractmethod
+    def references(self, sample_ids: Tensor) -> list[list[str]]:
+        """The captions that people gave some images, by their sample ids."""
+
+    @abstractmethod
+    def vocabulary_of(self, units: list) -> Vocabulary:
+        """The vocabulary of a trained run, by the units that its checkpoint has."""

@@ -1,39 +1,26 @@
-"""Batches out of one tensor, and samplers whose order depends on seed and epoch alone."""
+"""Which samples make up each batch: samplers whose order depends on seed and epoch alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
-class ImageBatches(Dataset):
-    """Whole batches of images by a list of positions, with no loop over samples.
-
-    Args:
-        images: uint8, shape `(N, C, H, W)`.
-        labels: shape `(N,)`.
-    """
-
-    def __init__(self, images: Tensor, labels: Tensor):
-        self.images, self.labels = images, labels
-
-    def __getitem__(self, positions: Tensor) -> dict[str, Tensor]:
-        return {"large": self.images[positions], "target": self.labels[positions], "index": positions}
-
-
 class BatchOrder(Sampler[Tensor]):
     """Positions of each batch, shared out over processes without repeating a sample.
 
-    Shuffled, the order is a function of seed and epoch alone, so that a resumed run sees what an uninterrupted
-    one sees; every process gets equally many batches, at the price of the last samples of an epoch. Unshuffled,
-    every sample comes exactly once; processes have equally many batches, of which some may be a sample shorter.
+    Shuffled, the order is a function of seed and epoch alone, so that a resumed run sees what an
+    uninterrupted one sees; every process gets equally many batches, at the price of the last samples of an
+    epoch. Unshuffled, every sample comes exactly once; processes have equally many batches, of which some may
+    be a sample shorter.
 
     Args:
         positions: what to draw from, shape `(N,)`.
-        batch_size: of one process.
+        batch_size: samples of a batch of one process.
         shuffle: whether the order changes each epoch, and a last batch that is not full is dropped.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
         rank: number of this process.
         processes: how many there are.
         weights: shuffled, draws with replacement and these relative frequencies, shape `(N,)`.
@@ -75,7 +62,9 @@ class BatchOrder(Sampler[Tensor]):
             if self.weights is None:
                 positions = positions[torch.randperm(len(positions), generator=generator)]
             else:
-                positions = positions[self.weights.multinomial(len(positions), replacement=True, generator=generator)]
+                positions = positions[
+                    self.weights.multinomial(len(positions), replacement=True, generator=generator)
+                ]
             # a data set smaller than one batch still gives one
             positions = positions[: len(self) * self.batch_size * self.processes]
         return positions[self.rank :: self.processes]
@@ -87,18 +76,21 @@ class BatchOrder(Sampler[Tensor]):
 class LengthBuckets(BatchOrder):
     """Batches of samples that are about equally long, so that little of a batch is padding.
 
-    Shuffled, an epoch is shuffled first, then sorted by length within stretches of 50 batches, and the batches are
-    shuffled again: which samples meet still changes each epoch. Unshuffled, all samples are sorted by length.
+    Shuffled, an epoch is shuffled first, then sorted by length within stretches of 50 batches, and the
+    batches are shuffled again: which samples meet still changes each epoch. Unshuffled, all samples are
+    sorted by length.
 
     Args:
-        lengths: of each position's sample, shape `(N,)`.
-        *args, **kwargs: as of `BatchOrder`.
+        lengths: length of each position's sample, shape `(N,)`.
+        positions: see `BatchOrder`.
+        batch_size: see `BatchOrder`.
+        **options: the other options of `BatchOrder`.
     """
 
     stretch = 50
 
-    def __init__(self, lengths: Tensor, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, lengths: Tensor, positions: Tensor, batch_size: int, **options: Any):
+        super().__init__(positions, batch_size, **options)
         self.lengths = lengths
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -9,27 +9,40 @@ import torch
 from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import class_counts, keep_counts
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 
 class CIFAR100LT(LongTailedImages):
     """Long-tailed CIFAR-100 with Data Shunt's split of the test set.
 
-    A sample's stable place is its place in the official training file, or 50,000 plus that in the test file.
+    A sample id is the image's place in the official training file, or 50,000 plus its place in the test file.
 
     Args:
         root: folder that holds `cifar-100-python`.
-        profile: class counts: `if100`, `if50`, `if10` (as LDAM-DRW), `tlc` (11,222 images) or `balanced`.
-        download: fetch the official files into `root` when they are not there.
-        test_images: "data_shunt", 8,000 test images to report on and 2,000 held out (generator seed 0); or "all", all
-            10,000 to report on and 2,000 held out from training images that the profile leaves unused. A large model that
-            was trained on the balanced training set has seen those: thresholds chosen on them trust it too much.
-        subset_seed: of the choice of training images.
-        distill_balance, batch_size, eval_batch_size, crop, flip, cutout, rand_augment, rotation: as of `LongTailedImages`.
-        distill_split: "train"; "pool", the first half of the held-out images, labels unused; or "both". With a pool,
-            validation and thresholds have the second half of the held-out images alone.
+        profile: training images of each class: "if100", the default (500 to 5, as LDAM-DRW), "if50", "if10",
+            "tlc" (11,222 images, as Data Shunt) or "balanced".
+        download: whether to fetch the official files into `root` when they are not there.
+        test_images: "data_shunt", the default: 8,000 test images to report on and 2,000 held out (generator
+            seed 0); or "all": all 10,000 to report on and 2,000 held out from training images that the
+            profile leaves unused. A large model that was trained on the balanced training set has seen those:
+            thresholds chosen on them trust it too much.
+        subset_seed: seed of the choice of training images.
+        batch_size: training images a step and process.
+        eval_batch_size: images a step where nothing is trained.
+        distill_split: images that the student is distilled on: "train", the default; "pool", the first half
+            of the held-out images, labels unused; or "both". With a pool, validation and thresholds have the
+            second half of the held-out images alone.
+        distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all)
+            to 1 (each class equally often): an image is drawn with a frequency of 1 / (images of its class)
+            ** distill_balance.
+        crop: pixels of padding before the random crop; 0 for none.
+        flip: whether to mirror images left to right at random.
+        cutout: side of the square that is cut out, in pixels; 0 for none.
+        rand_augment: operations of RandAugment; 0, the default, for none.
+        rotation: largest random rotation to either side, in degrees; 0, the default, for none.
     """
 
+    name = "cifar100"
     mean = (0.5071, 0.4865, 0.4409)
     std = (0.2673, 0.2564, 0.2762)
 
@@ -50,16 +63,23 @@ class CIFAR100LT(LongTailedImages):
         rand_augment: int = 0,
         rotation: float = 0.0,
     ):
-        augmentation = crop, flip, cutout, rand_augment, rotation
-        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, *augmentation)
+        super().__init__(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            distill_split=distill_split,
+            distill_balance=distill_balance,
+            crop=crop,
+            flip=flip,
+            cutout=cutout,
+            rand_augment=rand_augment,
+            rotation=rotation,
+        )
         if profile == "balanced" and test_images == "all":
-            raise InputError("--data.test_images=all needs unused training images, and `balanced` leaves none")
+            raise InputError(
+                "--data.test_images=all needs unused training images, and `balanced` leaves none"
+            )
         self.root, self.profile, self.download = root, profile, download
         self.test_images, self.subset_seed = test_images, subset_seed
-
-    @property
-    def name(self) -> str:
-        return "cifar100"
 
     def prepare_data(self) -> None:
         """Checks the official files by their md5, and downloads them only if asked to."""
@@ -76,11 +96,13 @@ class CIFAR100LT(LongTailedImages):
         for file, md5 in files:
             if not (folder / file).is_file():
                 raise InputError(
-                    f"{folder / file} is missing: give the folder that holds cifar-100-python with --data.root, "
-                    "or --data.download=true"
+                    f"{folder / file} is missing: give the folder that holds cifar-100-python with "
+                    "--data.root, or --data.download=true"
                 )
             if not check_integrity(str(folder / file), md5):
-                raise InputError(f"{folder / file} is corrupt (its md5 is not {md5}): delete it and fetch it again")
+                raise InputError(
+                    f"{folder / file} is corrupt (its md5 is not {md5}): delete it and fetch it again"
+                )
 
     def read(self) -> None:
         from torchvision.datasets import CIFAR100

@@ -5,17 +5,24 @@ import torch
 from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import keep_counts
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 
 class DigitsLT(LongTailedImages):
-    """1,797 images of 8x8 pixels in 10 classes: 600 to test, 300 to validate, a long-tailed part of the rest to train.
+    """1,797 images of 8x8 pixels in 10 classes: 600 to test, 300 to validate, a long tail to train.
 
     Args:
-        imbalance: samples of the most frequent class over those of the rarest; 1 is balanced.
-        batch_size, eval_batch_size, distill_split, distill_balance, crop: as of `LongTailedImages`.
+        imbalance: training images of the most frequent class over those of the rarest; 1 is balanced.
+        batch_size: training images a step and process.
+        eval_batch_size: images a step where nothing is trained.
+        distill_split: images that the student is distilled on: "train", the default; "pool", the first half
+            of the validation images, labels unused; or "both".
+        distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all)
+            to 1 (each class equally often).
+        crop: pixels of padding before the random crop; 0 for none.
     """
 
+    name = "sklearn-digits"
     mean = (0.305, 0.305, 0.305)
     std = (0.377, 0.377, 0.377)
 
@@ -28,14 +35,19 @@ class DigitsLT(LongTailedImages):
         distill_balance: float = 0.0,
         crop: int = 1,
     ):
-        super().__init__(batch_size, eval_batch_size, distill_split, distill_balance, crop, flip=False, cutout=0, rand_augment=0)
+        super().__init__(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            distill_split=distill_split,
+            distill_balance=distill_balance,
+            crop=crop,
+            flip=False,
+            cutout=0,
+            rand_augment=0,
+        )
         if imbalance < 1:
             raise InputError(f"--data.imbalance={imbalance} must be at least 1")
         self.imbalance = imbalance
-
-    @property
-    def name(self) -> str:
-        return "sklearn-digits"
 
     def read(self) -> None:
         from sklearn.datasets import load_digits

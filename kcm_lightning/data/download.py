@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 _CHUNK = 1 << 20
 
@@ -53,9 +53,13 @@ def download(url: str, path: Path) -> None:
                 os.replace(partial, path)
                 return
             partial.unlink()
-        raise InputError(f"{url} could not be fetched: the server answers {error.code} {error.reason}") from error
+        raise InputError(
+            f"{url} could not be fetched: the server answers {error.code} {error.reason}"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise InputError(f"{url} could not be fetched: {error}; the same command goes on where it stopped") from error
+        raise InputError(
+            f"{url} could not be fetched: {error}; the same command goes on where it stopped"
+        ) from error
     size = partial.stat().st_size
     if total is not None and size != total:
         if size > total:

@@ -1,32 +1,64 @@
 """What the image data modules share: one uint8 tensor, its splits, loaders and augmentation."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from kcm_lightning.data.augment import cutout, normalise, rand_augment, random_crop, random_flip, random_rotation
-from kcm_lightning.data.base import DistillSplit, KCMDataModule
-from kcm_lightning.data.batches import ImageBatches
+from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip, random_rotation
+from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
 from kcm_lightning.data.longtail import shots, thirds
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
+
+
+class ImageBatches(Dataset):
+    """Whole batches of images by a list of positions, with no loop over samples.
+
+    Args:
+        images: uint8, shape `(N, C, H, W)`.
+        labels: shape `(N,)`.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor):
+        self.images, self.labels = images, labels
+
+    def __getitem__(self, positions: Tensor) -> dict[str, Tensor]:
+        return {"large": self.images[positions], "target": self.labels[positions], "index": positions}
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels of mean 0 and deviation 1 by channel, in channels-last order.
+
+    Args:
+        images: uint8, or float of the same range, shape `(B, 3, H, W)`.
+        mean: mean of each channel, as a fraction of 255.
+        std: standard deviation of each channel, as a fraction of 255.
+    """
+    shift, scale = (torch.tensor(values, device=images.device)[:, None, None] * 255 for values in (mean, std))
+    return ((images.float() - shift) / scale).contiguous(memory_format=torch.channels_last)
 
 
 class LongTailedImages(KCMDataModule):
-    """Long-tailed image classification out of memory. A subclass fills `images`, `labels` and `positions` in `read`.
+    """Long-tailed image classification out of memory.
+
+    A subclass fills `class_names`, `images`, `labels` and `positions` in `read`.
 
     Args:
         batch_size: training samples a step and process.
         eval_batch_size: samples a step where nothing is trained.
-        distill_split: "train"; "pool", held-out images whose labels are not used; or "both".
-        distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all) to 1 (each
-            class equally often): a sample is drawn with a frequency of 1 / (samples of its class) ** distill_balance.
+        distill_split: samples that the student is distilled on: "train"; "pool", held-out images whose labels
+            are not used; or "both".
+        distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all)
+            to 1 (each class equally often): a sample is drawn with a frequency of 1 / (samples of its class)
+            ** distill_balance.
         crop: pixels of padding before the random crop; 0 for none.
-        flip: whether to mirror at random.
-        cutout: side of the square that is cut out, pixels; 0 for none.
+        flip: whether to mirror images left to right at random.
+        cutout: side of the square that is cut out, in pixels; 0 for none.
         rand_augment: operations of RandAugment; 0 for none.
-        rotation: largest random rotation to either side, degrees; 0 for none.
+        rotation: largest random rotation to either side, in degrees; 0 for none.
     """
 
     region_names: ClassVar = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
@@ -49,37 +81,43 @@ class LongTailedImages(KCMDataModule):
         if not 0 <= distill_balance <= 1:
             raise InputError(f"--data.distill_balance={distill_balance} must be from 0 to 1")
         self.distill_balance = distill_balance
-        self.crop, self.flip, self.cutout, self.rand_augment, self.rotation = crop, flip, cutout, rand_augment, rotation
-        self.images: Tensor | None = None
+        self.crop, self.flip, self.cutout, self.rand_augment, self.rotation = (
+            crop,
+            flip,
+            cutout,
+            rand_augment,
+            rotation,
+        )
+        self.images = self.labels = torch.empty(0)
+        self._is_read = False
 
     def read(self) -> None:
-        """Fills `class_names`, `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions` by split, perhaps a pool."""
+        """Fills `class_names`, `images` (uint8, `(N, 3, H, W)`), `labels` `(N,)` and `positions`."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        if self.images is not None:
+        if self._is_read:
             return
         self.read()
+        self._is_read = True
         train_labels = self.labels[self.positions["train"]]
         self.class_counts = torch.bincount(train_labels, minlength=len(self.class_names))
         self.regions = {"thirds": thirds(self.class_counts), "shots": shots(self.class_counts)}
         self.batches = ImageBatches(self.images, self.labels)
 
-    def _train_positions(self) -> Tensor:
-        """Of the classes that the module learns now, where it learns them in groups."""
+    def _train_positions(self, classes: Tensor | None) -> Tensor:
         positions = self.positions["train"]
-        classes = getattr(self.trainer.lightning_module, "current_classes", None)
         return positions if classes is None else positions[torch.isin(self.labels[positions], classes)]
 
     def _distill_weights(self) -> Tensor | None:
-        """Relative frequencies of the samples to distil on. The pool's labels are not known: its samples get the mean."""
+        """Relative frequencies of the samples; the pool's labels are not known: it gets the mean."""
         if not self.distill_balance or self.distill_split == "pool":
             return None
         train = self.class_counts[self.labels[self.positions["train"]]].double() ** -self.distill_balance
         rest = len(self._distill_positions()) - len(train)
         return torch.cat([train, train.mean().expand(rest)])
 
-    def view(self, batch: dict, augment: bool) -> dict:
+    def view(self, batch: Batch, augment: bool) -> Batch:
         images = batch["large"]
         if augment:
             if self.rand_augment:
@@ -90,14 +128,15 @@ class LongTailedImages(KCMDataModule):
                 images = random_flip(images)
             if self.rotation:
                 images = random_rotation(images, self.rotation)
-        small = normalise(images, self.mean, self.std)
+        small = normalize(images, self.mean, self.std)
         if augment and self.cutout:
             small = cutout(small, self.cutout)
         return {**batch, "small": small}
 
-    def batch_of(self, inputs: Tensor) -> dict:
+    def batch_of(self, inputs: Tensor) -> Batch:
         """A batch of images, uint8, of shape `(B, 3, H, W)` and the data set's height and width."""
-        if not isinstance(inputs, Tensor) or inputs.dtype != torch.uint8 or inputs.dim() != 4 or inputs.shape[1] != 3:
+        known = isinstance(inputs, Tensor) and inputs.dtype == torch.uint8
+        if not known or inputs.dim() != 4 or inputs.shape[1] != 3:
             raise InputError("images must be a uint8 tensor of shape (B, 3, H, W)")
         return self.view({"large": inputs}, augment=False)
 

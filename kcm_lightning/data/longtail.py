@@ -11,8 +11,8 @@ def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[i
     """Training samples of each class of CIFAR-100-LT.
 
     Args:
-        profile: `if100`, `if50`, `if10` (imbalance factor, as LDAM-DRW), `tlc` (as TLC and Data Shunt code it, 11,222
-            images, imbalance 71.4) or `balanced`.
+        profile: `if100`, `if50`, `if10` (imbalance factor, as LDAM-DRW), `tlc` (as TLC and Data Shunt code
+            it, 11,222 images, imbalance 71.4) or `balanced`.
         largest: samples of the largest class.
         classes: number of classes.
     """
@@ -20,12 +20,16 @@ def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[i
         return [largest] * classes
     if profile == "tlc":  # one sample more than the rounded exponential, the head clipped at what there is
         return [min(largest, int(largest * math.exp(-i / 21.9714) + 0.5) + 1) for i in range(classes)]
-    imbalance = float(profile.removeprefix("if"))  # LDAM-DRW (Cao et al. 2019) cuts the exponential off, not rounds it
+    imbalance = float(
+        profile.removeprefix("if")
+    )  # LDAM-DRW (Cao et al. 2019) cuts the exponential off, not rounds it
     return [int(largest * (1 / imbalance) ** (i / (classes - 1.0))) for i in range(classes)]
 
 
 def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:
-    """Samples of a long-tailed subset: each class is shuffled in turn and its first ones are kept, as LDAM-DRW does.
+    """Samples of a long-tailed subset, as LDAM-DRW draws them.
+
+    Each class is shuffled in turn and its first ones are kept.
 
     Args:
         labels: class of every sample.
@@ -45,7 +49,9 @@ def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:
 
 
 def equal_groups(counts: Tensor, groups: int) -> Tensor:
-    """Group of each class, shape `(V,)`: as many classes in each, most frequent first; among equals the lower index.
+    """Group of each class, shape `(V,)`: equally many classes in each, most frequent first.
+
+    Among equals the lower index comes first.
 
     Args:
         counts: training samples of each class, shape `(V,)`.
@@ -58,7 +64,10 @@ def equal_groups(counts: Tensor, groups: int) -> Tensor:
 
 
 def thirds(counts: Tensor) -> Tensor:
-    """Region of each class (0 head, 1 med, 2 tail): thirds of the classes; 100 give 34, 33 and 33, as in Data Shunt's code."""
+    """Region of each class: 0 head, 1 med, 2 tail, each a third of the classes.
+
+    100 classes give 34, 33 and 33, as in Data Shunt's code.
+    """
     return equal_groups(counts, 3)
 
 

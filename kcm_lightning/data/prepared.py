@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 _STALE = 24 * 3600  # seconds after which nobody is still writing
 
@@ -27,7 +27,9 @@ def written_whole(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"--data.prepared: {folder.parent} cannot be written to: {error.strerror}") from error
+        raise InputError(
+            f"--data.prepared: {folder.parent} cannot be written to: {error.strerror}"
+        ) from error
     try:
         yield partial
         try:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kcm_lightning.data.prepared import written_whole
-from kcm_lightning.data.reviews import Review, Skipped, normalised, number_of, read_reviews, side_of
-from kcm_lightning.errors import InputError
+from kcm_lightning.data.reviews import Review, Skipped, normalized, read_reviews, sample_id_of, side_of
+from kcm_lightning.utils.errors import InputError
 
 CLASSES = ("negative", "positive")
 SPLITS = ("unused", "train", "pool", "val", "test")
@@ -24,9 +24,10 @@ class Recipe:
     """What is made of review files.
 
     Args:
-        files: of each category.
-        max_tokens: after which a review is cut off.
-        test_share, val_share: of the products or texts.
+        files: file of each category.
+        max_tokens: tokens after which a review is cut off.
+        test_share: share of the products or texts that is tested on.
+        val_share: share of the products or texts that is validated on.
         balance: whether each class of each split of a category is cut to the size of the smaller one.
     """
 
@@ -41,7 +42,7 @@ class ReviewStore(Dataset):
     """Batches of reviews out of a folder that `ReviewStore.make` has written.
 
     Attributes:
-        keys: stable places, shape `(N,)`.
+        keys: sample ids, shape `(N,)`.
         labels: 0 negative, 1 positive, -1 not used, shape `(N,)`.
         split: indices into `SPLITS`, shape `(N,)`.
         lengths: tokens of each review, shape `(N,)`.
@@ -126,7 +127,10 @@ class _Writer:
         self.facts = {"categories": {}, "truncated": 0}
 
     def __enter__(self):
-        self.tokens, self.texts = (self.folder / "tokens.bin").open("wb"), (self.folder / "texts.bin").open("wb")
+        self.tokens, self.texts = (
+            (self.folder / "tokens.bin").open("wb"),
+            (self.folder / "texts.bin").open("wb"),
+        )
         return self
 
     def __exit__(self, *raised) -> None:
@@ -136,7 +140,7 @@ class _Writer:
     def read(self, category: str, path: Path) -> None:
         skipped, copies, number = Skipped(), 0, len(self.facts["categories"])
         for review in read_reviews(path, skipped):
-            mark = number_of(normalised(review.text))
+            mark = sample_id_of(normalized(review.text))
             side = side_of(review, self.recipe.test_share, self.recipe.val_share)
             if mark in self.seen:
                 copies += 1
@@ -154,7 +158,7 @@ class _Writer:
         }
 
     def _move_if_tested(self, row: int, side: str) -> None:
-        """What is tested on in any category is trained on in none: a text of two products keeps the stricter side."""
+        """Moves a text of two products to the stricter side: what is tested on is trained on nowhere."""
         strict = ("unused", "test", "val", "pool", "train")
         own = SPLITS[self.rows.split[row]]
         if strict.index(side) < strict.index(own):
@@ -165,7 +169,7 @@ class _Writer:
         if label == UNLABELLED:  # neither good nor bad: only what needs no label can use it
             side = "pool" if side == "train" else "unused"
         rows = self.rows
-        rows.key.append(number_of(review.text))
+        rows.key.append(sample_id_of(review.text))
         rows.label.append(label)
         rows.split.append(SPLITS.index(side))
         rows.category.append(category)
@@ -188,7 +192,10 @@ class _Writer:
 
     def finish(self) -> None:
         types = {"label": np.int8, "split": np.int8, "category": np.int8}
-        table = {name: np.array(values, dtype=types.get(name, np.int64)) for name, values in vars(self.rows).items()}
+        table = {
+            name: np.array(values, dtype=types.get(name, np.int64))
+            for name, values in vars(self.rows).items()
+        }
         if self.recipe.balance:
             _balance(table)
         self.facts["truncated"] /= max(1, len(table["key"]))
@@ -199,15 +206,17 @@ class _Writer:
                     if not (table["label"][rows] == label).any():
                         left_out = self.facts["categories"][name]["without_text_or_stars"]
                         raise InputError(
-                            f"{name} has no {word} review in its {split} split: two classes are needed ({left_out} lines were "
-                            "left out because they have no text or no whole number of stars)"
+                            f"{name} has no {word} review in its {split} split: two classes are needed "
+                            f"({left_out} lines were left out because they have no text or no whole number of stars)"
                         )
         np.savez(self.folder / "table.npz", **table)
         (self.folder / "facts.json").write_text(json.dumps(self.facts))
 
 
 def _balance(table: dict[str, np.ndarray]) -> None:
-    """Takes what the larger class has too much out of each split of each category; of the training split, to the pool.
+    """Cuts the larger class of each split of each category to the size of the smaller one.
+
+    What the training split loses goes to the pool.
 
     Which ones: those with the highest numbers, that is, by a hash of their text.
     """

@@ -10,9 +10,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 BAD_SHARE = 0.01
+CATEGORIES = {  # the paper's six, and what it calls them
+    "Video_Games": "Games",
+    "Kindle_Store": "Kindle",
+    "Baby": "Baby",
+    "Movies_and_TV": "Movies",
+    "Electronics": "Electronics",
+    "Office_Products": "Office",
+}
 
 
 @dataclass
@@ -47,7 +55,11 @@ class Skipped:
 
 def review_file(root: Path, category: str) -> Path | None:
     """The file of a category, by its 2014 or its 2018 name; None where there is none."""
-    names = [f"{name}{suffix}" for name in (f"reviews_{category}_5", f"{category}_5") for suffix in (".json.gz", ".json")]
+    names = [
+        f"{name}{suffix}"
+        for name in (f"reviews_{category}_5", f"{category}_5")
+        for suffix in (".json.gz", ".json")
+    ]
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
@@ -74,9 +86,13 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
                 if review is not None:
                     yield review
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path} is no gzip file, or a damaged one: {error}; delete it and fetch it again") from error
+            raise InputError(
+                f"{path} is no gzip file, or a damaged one: {error}; delete it and fetch it again"
+            ) from error
         except EOFError as error:
-            raise InputError(f"{path} is cut off after {skipped.read} lines: delete it and fetch it again") from error
+            raise InputError(
+                f"{path} is cut off after {skipped.read} lines: delete it and fetch it again"
+            ) from error
         finally:
             bar.close()
     _refuse_rubbish(path, skipped)
@@ -92,7 +108,12 @@ def _parse(line: bytes, skipped: Skipped) -> Review | None:
         if line.strip():
             skipped.broken.append(skipped.read)
         return None
-    if not isinstance(text, str) or not text.strip() or isinstance(stars, bool) or stars not in (1, 2, 3, 4, 5):
+    if (
+        not isinstance(text, str)
+        or not text.strip()
+        or isinstance(stars, bool)
+        or stars not in (1, 2, 3, 4, 5)
+    ):
         skipped.empty += 1
         return None
     return Review(text, stars, str(product) if product else None)
@@ -102,16 +123,17 @@ def _refuse_rubbish(path: Path, skipped: Skipped) -> None:
     if len(skipped.broken) > BAD_SHARE * skipped.read:
         shown = ", ".join(str(number) for number in skipped.broken[:5])
         raise InputError(
-            f"{path}: {len(skipped.broken)} of {skipped.read} lines are no JSON (lines {shown}, ...): is it a review file?"
+            f"{path}: {len(skipped.broken)} of {skipped.read} lines are no JSON (lines {shown}, ...): "
+            "is it a review file?"
         )
 
 
-def number_of(text: str) -> int:
-    """A text's stable place: 63 bits of its hash."""
+def sample_id_of(text: str) -> int:
+    """A text's sample id: 63 bits of its hash."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """A text without what does not tell two reviews apart: case and white space."""
     return " ".join(text.lower().split())
 
@@ -121,7 +143,7 @@ def side_of(review: Review, test_share: float, val_share: float) -> str:
 
     All reviews of a product, or all copies of a text, land on one side, whichever other reviews there are.
     """
-    place = number_of(review.product or normalised(review.text)) / 2**63
+    place = sample_id_of(review.product or normalized(review.text)) / 2**63
     if place < test_share:
         return "test"
     return "val" if place < test_share + val_share else "train"

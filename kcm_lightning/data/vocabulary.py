@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kcm_lightning.words import END, PADDING, UNKNOWN, words_of
+from kcm_lightning.utils.tokens import END, PADDING, UNKNOWN, words_of
 
 _SPECIAL = 4
 
@@ -36,18 +36,20 @@ class Vocabulary:
         """The vocabulary of some captions.
 
         Args:
-            captions: of the training split.
+            captions: captions of the training split.
             tokenizer: a Hugging Face tokenizer; None for words.
             size: numbers in all; the most frequent units get one. None for all of them.
         """
         counts = Counter(unit for caption in captions for unit in _units(caption, tokenizer))
-        kept = sorted(counts, key=lambda unit: (-counts[unit], unit))[: None if size is None else size - _SPECIAL]
+        kept = sorted(counts, key=lambda unit: (-counts[unit], unit))[
+            : None if size is None else size - _SPECIAL
+        ]
         return cls(sorted(kept), tokenizer)
 
-    def encode(self, caption: str, longest: int) -> list[int]:
-        """Numbers of a caption with its end, cut to `longest` of them."""
+    def encode(self, caption: str, max_length: int) -> list[int]:
+        """Numbers of a caption with its end, cut to `max_length` of them."""
         numbers = [self._numbers.get(unit, UNKNOWN) for unit in _units(caption, self.tokenizer)]
-        return [*numbers[: longest - 1], END]
+        return [*numbers[: max_length - 1], END]
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The caption that numbers stand for, up to the first end."""
@@ -57,14 +59,18 @@ class Vocabulary:
                 break
             if number >= _SPECIAL:
                 units.append(self.units[number - _SPECIAL])
-        return " ".join(units) if self.tokenizer is None else self.tokenizer.decode(units, skip_special_tokens=True).strip()
+        return (
+            " ".join(units)
+            if self.tokenizer is None
+            else self.tokenizer.decode(units, skip_special_tokens=True).strip()
+        )
 
     def gather(self, tokens: Tensor, probabilities: Tensor, end: int) -> Tensor:
-        """A large model's distribution over its tokens, on this vocabulary and renormalised.
+        """A large model's distribution over its tokens, on this vocabulary and renormalized.
 
         Args:
             tokens: the large model's tokens that are probable (or all of them), shape `(..., K)`.
-            probabilities: of these, shape `(..., K)`.
+            probabilities: their probabilities, shape `(..., K)`.
             end: the large model's token that ends a text.
 
         Returns:
@@ -72,18 +78,22 @@ class Vocabulary:
         """
         numbers = self.numbers(tokens, end)
         known = probabilities * (numbers > UNKNOWN).logical_or(numbers == END)
-        result = probabilities.new_zeros(*probabilities.shape[:-1], len(self)).scatter_add_(-1, numbers, known)
+        result = probabilities.new_zeros(*probabilities.shape[:-1], len(self)).scatter_add_(
+            -1, numbers, known
+        )
         return result / result.sum(-1, keepdim=True).clamp_min(torch.finfo(result.dtype).tiny)
 
     def numbers(self, tokens: Tensor, end: int) -> Tensor:
         """Numbers of the large model's tokens, the same shape; negative tokens are padding.
 
         Args:
-            tokens: of any shape.
+            tokens: token numbers, any shape.
             end: the large model's token that ends a text.
         """
         table = torch.full((max([end, int(tokens.max()), *self.units]) + 2,), UNKNOWN, device=tokens.device)
-        table[torch.tensor(self.units, device=tokens.device)] = torch.arange(_SPECIAL, len(self), device=tokens.device)
+        table[torch.tensor(self.units, device=tokens.device)] = torch.arange(
+            _SPECIAL, len(self), device=tokens.device
+        )
         table[end], table[-1] = END, PADDING
         return table[tokens.clamp_min(-1)]
 

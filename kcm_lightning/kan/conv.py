@@ -16,11 +16,19 @@ class KANConv2d(KANLayer):
     Args:
         in_channels: channels of an input.
         out_channels: channels of an output.
-        kernel_size, stride, padding, dilation, groups: as of `nn.Conv2d`.
+        kernel_size: height and width of the kernel, see `nn.Conv2d`.
+        stride: see `nn.Conv2d`.
+        padding: see `nn.Conv2d`.
+        dilation: see `nn.Conv2d`.
+        groups: see `nn.Conv2d`.
         grid: number of grid intervals.
         order: degree of the splines.
         grid_range: ends of the grid; outside it a spline keeps the value it has at the nearer end.
         spline_scale: initial size of the splines, against a base branch of unit variance.
+
+    >>> import torch
+    >>> KANConv2d(3, 8, 3, padding=1)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 8, 32, 32])
     """
 
     def __init__(
@@ -37,15 +45,26 @@ class KANConv2d(KANLayer):
         grid_range: tuple[float, float] = (-2.0, 2.0),
         spline_scale: float = 0.1,
     ):
-        super().__init__(in_channels, out_channels, _pair(kernel_size), groups, grid, order, grid_range, spline_scale)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel=_pair(kernel_size),
+            groups=groups,
+            grid=grid,
+            order=order,
+            grid_range=grid_range,
+            spline_scale=spline_scale,
+        )
         self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H', W')`, sizes as of `nn.Conv2d`."""
+        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H', W')`, sizes as those of `nn.Conv2d`."""
         last = self.channels_last(x).contiguous()  # (B, H, W, C)
         channels = self.basis_channels(last).permute(0, 3, 1, 2)  # (B, basis * C, H, W), channels last
         with self.recompute(channels, last):
-            return F.conv2d(channels, self.joint_weight(), None, self.stride, self.padding, self.dilation, self.groups)
+            return F.conv2d(
+                channels, self.joint_weight(), None, self.stride, self.padding, self.dilation, self.groups
+            )
 
     def channels_last(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""What the linear and the convolutional KAN layer share: grid, weights, grid update, regularisation."""
+"""What the linear and the convolutional KAN layer share: grid, weights, grid update, regularization."""
 
 from contextlib import nullcontext
 
@@ -45,13 +45,16 @@ class KANLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Base branch as a SiLU network is initialised (unit variance kept); splines small, near zero."""
+        """Base branch as a SiLU network is initialized (unit variance kept); splines small, near zero."""
         fan_in = self.base_weight[0].numel()
         nn.init.normal_(self.base_weight, std=1.6 / fan_in**0.5)
         nn.init.normal_(self.spline_weight, std=self.spline_scale / fan_in**0.5)
 
     def joint_weight(self) -> Tensor:
-        """Spline and base weights as one kernel over basis channels, `(out, (grid + order + 1) * in / groups, *kernel)`."""
+        """Spline and base weights as one kernel over basis channels.
+
+        Shape `(out, (grid + order + 1) * in / groups, *kernel)`.
+        """
         return torch.cat([self.spline_weight, self.base_weight.unsqueeze(1)], dim=1).flatten(1, 2)
 
     def basis_channels(self, x: Tensor) -> Tensor:
@@ -97,11 +100,12 @@ class KANLayer(nn.Module):
 
     @torch.no_grad()
     def update_grid(self, x: Tensor, margin: float = 0.02) -> None:
-        """Moves each channel's grid onto its data and refits the splines, so that the layer computes the same.
+        """Moves each channel's grid onto its data and refits the splines, which compute the same as before.
 
         Args:
             x: inputs the layer has seen, as `forward` takes them.
-            margin: share of the values left outside at either end, so that an outlier does not stretch the grid.
+            margin: share of the values left outside at either end, so that an outlier does not stretch the
+                grid.
         """
         samples = self.channels_last(x).flatten(0, -2).double()
         low, high = (samples.quantile(q, dim=0) for q in (margin / 2, 1 - margin / 2))
@@ -124,8 +128,9 @@ class KANLayer(nn.Module):
         """Inputs as `forward` takes them, with the channel axis moved to the end."""
         raise NotImplementedError
 
-    def regularisation(self, entropy: float = 1.0) -> Tensor:
-        """Sparsity penalty on the splines: mean L1 of the edges plus the entropy of their shares (Liu et al. 2024).
+    def regularization(self, entropy: float = 1.0) -> Tensor:
+        """Sparsity penalty on the splines: mean L1 of the edges plus the entropy of their shares (Liu et al.
+        2024).
 
         Args:
             entropy: weight of the entropy against L1.

@@ -16,6 +16,10 @@ class KANLinear(KANLayer):
         order: degree of the splines.
         grid_range: ends of the grid; outside it a spline keeps the value it has at the nearer end.
         spline_scale: initial size of the splines, against a base branch of unit variance.
+
+    >>> import torch
+    >>> KANLinear(4, 2)(torch.zeros(5, 4)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
@@ -27,7 +31,14 @@ class KANLinear(KANLayer):
         grid_range: tuple[float, float] = (-2.0, 2.0),
         spline_scale: float = 0.1,
     ):
-        super().__init__(in_features, out_features, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
+        super().__init__(
+            in_features,
+            out_features,
+            grid=grid,
+            order=order,
+            grid_range=grid_range,
+            spline_scale=spline_scale,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(..., in_features)` to `(..., out_features)`."""

@@ -13,23 +13,28 @@ from kcm_lightning.kan.linear import KANLinear
 class KANRecurrent(nn.Module):
     """A gated recurrent unit of Kolmogorov-Arnold transforms.
 
-    With `X_g` and `H_g` KAN layers, each the sum of a SiLU branch and splines, for g in update z, reset r, candidate n:
+    With `X_g` and `H_g` KAN layers, each the sum of a SiLU branch and splines, for g in update z, reset r,
+        candidate n:
 
         z = sigmoid(X_z(x_t) + H_z(h)),  r = sigmoid(X_r(x_t) + H_r(h)),
         n = tanh(X_n(x_t) + r * H_n(h)),  h' = (1 - z) * n + z * h.
 
-    The state starts at 0 and stays within (-1, 1), which is the grid of its splines. `X_g` is computed for all steps at
-    once; the loop holds one product of the state's basis channels a step, for both directions together. After Genet
-    and Inzirillo 2024 (arXiv 2405.07344) and Xu et al. 2024 (the paper's reference 12), with the gates of Cho et al. 2014.
+    The state starts at 0 and stays within (-1, 1), which is the grid of its splines. `X_g` is computed for
+    all steps at once; the loop holds one product of the state's basis channels a step, for both directions
+    together. After Genet and Inzirillo 2024 (arXiv 2405.07344) and Xu et al. 2024 (the paper's reference 12),
+    with the gates of Cho et al. 2014.
 
     Args:
         input_size: features of a step.
-        width: of the state of one direction.
+        width: features of the state of one direction.
         bidirectional: also read from the end; the two states are put side by side.
         grid: number of grid intervals.
         order: degree of the splines, at least 1.
         grid_range: ends of the grid of the inputs' splines.
         spline_scale: initial size of the splines, against a base branch of unit variance.
+
+    >>> KANRecurrent(4, 8)(torch.zeros(2, 5, 4)).shape  # two directions
+    torch.Size([2, 5, 16])
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class KANRecurrent(nn.Module):
     ):
         super().__init__()
         if order < 1:
-            raise ValueError("a recurrent KAN needs order >= 1: a spline of order 0 has no slope to learn from")
+            raise ValueError(
+                "a recurrent KAN needs order >= 1: a spline of order 0 has no slope to learn from"
+            )
         self.width, self.directions = width, 1 + bidirectional
         options = {"grid": grid, "order": order, "spline_scale": spline_scale}
         self.inputs = KANLinear(input_size, self.directions * 3 * width, grid_range=grid_range, **options)
@@ -53,7 +60,9 @@ class KANRecurrent(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(self.directions * 3 * width))
         with torch.no_grad():
-            self.bias.view(self.directions, 3, width)[:, 0] = 1.0  # at first the state is kept rather than replaced
+            self.bias.view(self.directions, 3, width)[:, 0] = (
+                1.0  # at first the state is kept rather than replaced
+            )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """States after each step.
@@ -63,7 +72,8 @@ class KANRecurrent(nn.Module):
             mask: True at steps that count, shape `(B, T)`; at the others the state stays as it is.
 
         Returns:
-            Shape `(B, T, directions * width)`. A direction's state at a step has read nothing beyond that step.
+            Shape `(B, T, directions * width)`. A direction's state at a step has read nothing beyond that
+            step.
         """
         gates = self.inputs(x) + self.bias  # (B, T, D * 3 * H)
         gates = gates.unflatten(-1, (self.directions, -1)).permute(1, 2, 0, 3)  # (T, D, B, 3 * H)
@@ -71,7 +81,9 @@ class KANRecurrent(nn.Module):
         steps = steps.T.unsqueeze(1).expand(-1, self.directions, -1)  # (T, D, B)
         kernel = torch.stack([layer.joint_weight().T for layer in self.states])  # (D, basis * H, 3 * H)
         gates = _turned(gates).to(torch.promote_types(gates.dtype, torch.float32))
-        states = _Recurrence.apply(gates, kernel, _turned(steps).unsqueeze(-1), _product_dtype(x), self.states[0])
+        states = _Recurrence.apply(
+            gates, kernel, _turned(steps).unsqueeze(-1), _product_dtype(x), self.states[0]
+        )
         return _turned(states).permute(2, 0, 1, 3).flatten(-2).to(self.bias.dtype)  # (B, T, D * H)
 
     def step(self, x: Tensor, state: Tensor) -> Tensor:
@@ -105,11 +117,14 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 class _Recurrence(torch.autograd.Function):
     """The loop over steps, with its own backward pass.
 
-    Basis channels and their slopes are kept from the forward pass; the kernel's gradient is one product over all steps.
+    Basis channels and their slopes are kept from the forward pass; the kernel's gradient is one product over
+    all steps.
     """
 
     @staticmethod
-    def forward(ctx, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer) -> Tensor:
+    def forward(
+        ctx, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer
+    ) -> Tensor:
         product = kernel.detach().to(dtype)
         length, width = len(gates), gates.shape[-1] // 3
         states = gates.new_zeros(length + 1, *gates.shape[1:3], width)
@@ -155,7 +170,9 @@ class _Recurrence(torch.autograd.Function):
                 to_said[t, ..., 2 * width :] *= r
                 back = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
                 carry = (back * slopes[t]).sum(-2) + arriving * z + (whole - arriving)
-            channels, said = (rows.transpose(0, 1).flatten(1, 2) for rows in (basis, to_said))  # (D, T * B, ...)
+            channels, said = (
+                rows.transpose(0, 1).flatten(1, 2) for rows in (basis, to_said)
+            )  # (D, T * B, ...)
             to_kernel = torch.bmm(channels.transpose(1, 2), said.to(product.dtype))
         return to_gates, to_kernel.to(ctx.kernel_dtype), None, None, None
 
@@ -172,18 +189,20 @@ class _Splines:
         self.grid, self.order = layer.grid, layer.order
         self.low = layer.grid_low.to(like)
         self.scale = self.grid / (layer.grid_high.to(like) - self.low)
-        centres = torch.arange(self.grid + self.order, dtype=like.dtype, device=like.device) - (self.order - 1) / 2
-        self.centres = centres.unsqueeze(-1)
+        centers = (
+            torch.arange(self.grid + self.order, dtype=like.dtype, device=like.device) - (self.order - 1) / 2
+        )
+        self.centers = centers.unsqueeze(-1)
 
     def __call__(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Of states `(..., H)`: channels `(..., basis * H)` and slopes `(..., basis, H)`, the last of both the SiLU branch."""
+        """Channels `(..., basis * H)` and slopes `(..., basis, H)` of states `(..., H)`; the last is SiLU."""
         k = self.order
         shape = (*h.shape[:-1], self.grid + k + 1, h.shape[-1])
         channels, slopes = h.new_empty(shape), h.new_empty(shape)
-        side = ((h - self.low) * self.scale).unsqueeze(-2) - self.centres
+        side = ((h - self.low) * self.scale).unsqueeze(-2) - self.centers
         distance = side.abs()
         value, slope = channels.narrow(-2, 0, self.grid + k), slopes.narrow(-2, 0, self.grid + k)
-        for s in range(k // 2 + 1):  # alternating truncated powers make up the centred B-spline
+        for s in range(k // 2 + 1):  # alternating truncated powers make up the centered B-spline
             reach = ((k + 1) / 2 - s - distance).clamp_min_(0)
             power = reach.clone() if k > 1 else (reach > 0).to(reach.dtype)
             for _ in range(k - 2):

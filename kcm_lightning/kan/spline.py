@@ -62,6 +62,10 @@ def bspline_basis(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int) -
 
     Returns:
         Basis values, shape `(..., grid + order, C)`, of the dtype of `x`, computed in at least float32.
+
+    >>> low, high = torch.tensor([-1.0]), torch.tensor([1.0])
+    >>> bspline_basis(torch.tensor([0.5]), low, high, grid=2, order=1).squeeze(-1).tolist()
+    [0.0, 0.5, 0.5]
     """
     expanded = expand(x, low, high, grid, order, x.dtype)
     return expanded.narrow(-2, 0, grid + order)
@@ -109,7 +113,7 @@ class _Expand(torch.autograd.Function):
 
 
 def _to_grid(x: Tensor, low: Tensor, high: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` in at least float32, its position in grid intervals clamped to [0, grid], and where it is inside."""
+    """`x` in at least float32, its position in intervals clamped to [0, grid], and where it is inside."""
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     position = (exact - low) * (grid / (high - low))
     return exact, position.clamp(0, grid), (position >= 0) & (position <= grid)
@@ -120,7 +124,7 @@ def _table(order: int, like: Tensor) -> Tensor:
 
 
 def _interval(clamped: Tensor, grid: int, order: int) -> tuple[Tensor, Tensor]:
-    """Place in the interval t, of the shape of `clamped`, and indices of the functions alive there, (order + 1, ...).
+    """Place t in the interval, and indices of the functions that are not 0 there, `(order + 1, ...)`.
 
     What belongs to one function is kept together in memory: the passes over it are then long and plain.
     """
@@ -159,13 +163,13 @@ def _local_gradient(clamped: Tensor, gradient: Tensor, grid: int, order: int) ->
 
 
 def _distance(clamped: Tensor, grid: int, order: int) -> Tensor:
-    """Signed distance, in intervals, from the centre of each basis function; (..., grid + order, C)."""
+    """Signed distance, in intervals, from the center of each basis function; (..., grid + order, C)."""
     index = torch.arange(grid + order, dtype=clamped.dtype, device=clamped.device)
     return clamped.unsqueeze(-2) - (index - (order - 1) / 2).unsqueeze(-1)
 
 
 def _truncated_powers(distance: Tensor, order: int, power: int) -> Tensor:
-    """Alternating sum of truncated powers that makes up the centred B-spline (or, one power down, its slope)."""
+    """Alternating sum of truncated powers: the centered B-spline, or, one power down, its slope."""
     total = torch.zeros_like(distance)
     for s in range(order // 2 + 1):
         reach = (order + 1) / 2 - s - distance

@@ -1,7 +1,7 @@
 """Large models: frozen, expensive, and never part of a checkpoint."""
 
-from kcm_lightning.large.base import Answer, LargeModel
-from kcm_lightning.large.cache import Cached
+from kcm_lightning.large.answer_cache import with_cache
+from kcm_lightning.large.base import LargeClassifier, LargeModel
 from kcm_lightning.large.captioner import LargeCaptioner
 from kcm_lightning.large.chat import Chat
 from kcm_lightning.large.clip import CLIP
@@ -13,14 +13,14 @@ from kcm_lightning.large.text_classifier import TextClassifier
 
 __all__ = [
     "CLIP",
-    "Answer",
-    "Cached",
     "Chat",
     "ImageClassifier",
     "ImageToText",
     "LargeCaptioner",
+    "LargeClassifier",
     "LargeModel",
     "Recorded",
     "RecordedCaptions",
     "TextClassifier",
+    "with_cache",
 ]

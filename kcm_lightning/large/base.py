@@ -1,68 +1,36 @@
 """What every large model is to the rest of the project."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from kcm_lightning.gating import tempered
-
-NO_ANSWER = -2  # asked, but nothing came of it
-
-
-def spread(labels: Tensor, confidences: Tensor, classes: int) -> Tensor:
-    """Distributions of a model that says one class and how sure it is; the rest goes evenly to the other classes.
-
-    Args:
-        labels: class indices, negative where there is no answer, shape `(B,)`.
-        confidences: fractions in [0, 1], shape `(B,)`; raised to just above an even share, so that the class stays on top.
-        classes: how many there are.
-
-    Returns:
-        Shape `(B, 1, V)`, float32; NaN where there is no answer.
-    """
-    sure = confidences.float().clamp(min=1 / classes + 1e-4, max=1.0).unsqueeze(1)
-    result = ((1 - sure) / max(1, classes - 1)).expand(-1, classes).clone()
-    result.scatter_(1, labels.clamp_min(0).unsqueeze(1), sure)
-    result[labels < 0] = float("nan")
-    return result.unsqueeze(1)
-
-
-@dataclass
-class Answer:
-    """What a model says of a batch.
-
-    Args:
-        prediction: class indices of shape `(B,)`, or B texts; `NO_ANSWER` where the model said nothing of use.
-        confidence: fractions in [0, 1], float32, shape `(B,)`; NaN where there is no answer.
-    """
-
-    prediction: Tensor | list[str]
-    confidence: Tensor
+from kcm_lightning.core.confidence import tempered
+from kcm_lightning.core.predictions import NO_ANSWER, Prediction, Query
 
 
 class LargeModel(ABC):
-    """A frozen large model.
+    """A frozen large model. Its two kinds are `LargeClassifier` and `LargeCaptioner`.
 
-    Deliberately no `nn.Module`: nothing of it can get into the optimiser, the checkpoint or train mode of the
+    Deliberately no `nn.Module`: nothing of it can get into the optimizer, the checkpoint or train mode of the
     module that holds it. Its constructor only stores what it is given; `load` fetches the weights.
 
     Attributes:
         paid: whether a call costs money. The comparison columns of `test` are off by default where it does.
         uses_hint: whether a hint changes the answer.
+        keeps_own_answers: whether it stores its answers itself, so that it needs no cache.
     """
 
-    paid = False
-    uses_hint = False
+    paid: bool = False
+    uses_hint: bool = False
+    keeps_own_answers: bool = False
 
     @abstractmethod
     def load(self, class_names: list[str], device: torch.device) -> None:
         """Fetches the weights, once, and checks that the model fits the data.
 
         Args:
-            class_names: the data's classes, in the order of its labels.
+            class_names: the data's classes, in the order of its labels; empty for captions.
             device: where to put the model.
 
         Raises:
@@ -75,35 +43,13 @@ class LargeModel(ABC):
         """Text that differs between models, weights and prompt templates that could answer differently."""
 
     @abstractmethod
-    def distribution(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        """Probabilities over what the small model can say.
+    def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
+        """The model's answers and its confidence in each.
 
         Args:
-            inputs: un-augmented inputs of B samples, as the data module's `large` holds them.
-            hint: the small model's probabilities (equation 2), shape `(B, V)`; ignored by models without a prompt.
-            samples: stable places of the samples in the data set, shape `(B,)`; only a cache reads them.
-
-        Returns:
-            Shape `(B, L, V)`, float32; L = 1 for a classifier.
+            query: the samples, and what they are asked for.
+            temperature: divisor of the model's logits; captions have none.
         """
-
-    def teach(self, inputs: Any, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        """What a student is taught: as of `distribution`, but NaN for a sample that the model has no answer to.
-
-        A model that must not be asked about everything says so here: one that is paid, beyond what `fit` may spend.
-        """
-        return self.distribution(inputs, hint, samples)
-
-    def cached(self, folder: str, dataset: str) -> "LargeModel":
-        """This model with its answers kept in a folder.
-
-        Args:
-            folder: made when missing.
-            dataset: name of the data set that sample numbers refer to.
-        """
-        from kcm_lightning.large.cache import Cached
-
-        return Cached(self, folder, dataset)
 
     def check_before_fit(self) -> None:
         """Says before the long work of `fit` what would stop it later.
@@ -117,26 +63,50 @@ class LargeModel(ABC):
         """What asking has cost so far; empty for a model that costs nothing but time."""
         return {}
 
-    def answer(
-        self,
-        inputs: Any,
-        hint: Tensor | None = None,
-        samples: Tensor | None = None,
-        temperature: float = 1.0,
-        in_fit: bool = False,
-    ) -> Answer:
-        """The model's answers and its confidences in them.
+    def prompt_keys(self, query: Query) -> list[bytes]:
+        """What the hint changes in the prompt of each sample: the cache's key beside the sample id."""
+        return [b""] * len(query)
+
+
+class LargeClassifier(LargeModel):
+    """A large model that gives probabilities of the data's classes."""
+
+    @abstractmethod
+    def distribution(self, query: Query) -> Tensor:
+        """Probabilities of the data's classes.
+
+        A sample that the model has no answer to is a row of NaN where the query's purpose is to teach
+        (`Purpose.FIT`), and an error where it is to answer. A paid model asks no more in `fit` than it may
+        spend there.
 
         Args:
-            inputs, hint, samples: as of `distribution`.
-            temperature: divisor of the model's logits.
-            in_fit: ask as `teach` does, where a missing answer is no error.
-        """
-        ask = self.teach if in_fit else self.distribution
-        confidence, prediction = tempered(ask(inputs, hint, samples)[:, 0], temperature).max(-1)
-        prediction[confidence.isnan()] = NO_ANSWER
-        return Answer(prediction, confidence)
+            query: the samples, and what they are asked for; models without a prompt ignore its hint.
 
-    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
-        """What the hint changes in the prompt of each of `size` samples; the cache's key beside the sample."""
-        return [b""] * size
+        Returns:
+            Shape `(B, 1, V)`, float32: a class label is a caption of length 1.
+        """
+
+    def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
+        """The most probable class of each sample, and as confidence its probability (equation 3)."""
+        confidence, prediction = tempered(self.distribution(query)[:, 0], temperature).max(-1)
+        prediction[confidence.isnan()] = NO_ANSWER
+        return Prediction(prediction, confidence)
+
+
+def spread(labels: Tensor, confidences: Tensor, classes: int) -> Tensor:
+    """Distributions of a model that names one class: its confidence there, the rest evenly over the others.
+
+    Args:
+        labels: class indices, negative where there is no answer, shape `(B,)`.
+        confidences: fractions in [0, 1], shape `(B,)`; raised to just above an even share, so that the class
+            stays on top.
+        classes: how many there are.
+
+    Returns:
+        Shape `(B, 1, V)`, float32; NaN where there is no answer.
+    """
+    sure = confidences.float().clamp(min=1 / classes + 1e-4, max=1.0).unsqueeze(1)
+    result = ((1 - sure) / max(1, classes - 1)).expand(-1, classes).clone()
+    result.scatter_(1, labels.clamp_min(0).unsqueeze(1), sure)
+    result[labels < 0] = float("nan")
+    return result.unsqueeze(1)

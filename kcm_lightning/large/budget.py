@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 
 @dataclass
@@ -10,8 +10,8 @@ class Prices:
     """What tokens cost, in any one currency.
 
     Args:
-        input: of a million tokens sent.
-        output: of a million tokens received.
+        input: price of a million tokens sent; 0 by default.
+        output: price of a million tokens received; 0 by default.
     """
 
     input: float = 0.0
@@ -27,9 +27,10 @@ class Cost:
     """What calls have cost.
 
     Args:
-        requests: that were sent.
-        tokens_in, tokens_out: sent and received.
-        money: at the prices of their time.
+        requests: requests that were sent.
+        tokens_in: tokens sent.
+        tokens_out: tokens received.
+        money: price of the tokens, at the prices of their time.
     """
 
     requests: int = 0
@@ -46,9 +47,10 @@ class Budget:
     """A hard limit; null is none.
 
     Args:
-        calls: requests sent, those included that failed and were sent again.
-        tokens: sent and received.
-        money: in the currency of the prices.
+        calls: most requests that may be sent, those included that failed and were sent again; null is no
+            limit.
+        tokens: most tokens that may be sent and received, added up; null is no limit.
+        money: most that may be spent, in the currency of the prices; null is no limit.
     """
 
     calls: int | None = None
@@ -64,7 +66,10 @@ class Budget:
     def exceeded_by(self, cost: Cost) -> str | None:
         """Name of the first limit that is exceeded; None where none is."""
         spent = {"calls": cost.requests, "tokens": cost.tokens_in + cost.tokens_out, "money": cost.money}
-        return next((name for name, value in spent.items() if (limit := getattr(self, name)) is not None and value > limit), None)
+        limits = {name: getattr(self, name) for name in spent}
+        return next(
+            (name for name, limit in limits.items() if limit is not None and spent[name] > limit), None
+        )
 
     def grants_nothing_of(self) -> str | None:
         """Name of a limit that is 0; None where some call may be allowed."""

@@ -8,9 +8,9 @@ import threading
 import time
 from typing import Any
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.large.answer_store import Reply
 from kcm_lightning.large.budget import Cost
+from kcm_lightning.large.reply_store import Reply
+from kcm_lightning.utils.errors import InputError
 
 OPENAI = "https://api.openai.com/v1"
 LONGEST_PAUSE = 30.0  # seconds
@@ -22,7 +22,7 @@ class NoReply(Exception):
 
     Args:
         reason: what happened.
-        pause: seconds that the server asks to wait; None where it does not say.
+        pause: seconds that the server asks to wait for; None where it does not say.
         billed: whether the server may have answered and counted it all the same.
         counts: whether it is one of the failures that end the asking.
     """
@@ -41,28 +41,44 @@ class ChatClient:
 
     Args:
         model: its name at the server.
-        base_url: of the server; null is OpenAI's.
-        api_key_env: environment variable that holds the key. A server of one's own may need none.
-        max_tokens: of a reply.
-        timeout: of a request, seconds.
+        base_url: address of the server; None is OpenAI's.
+        api_key_env: environment variable that holds the key. Your own server may need none.
+        max_tokens: length of a reply at most, in tokens.
+        timeout: seconds that a request may take.
         extra: further fields of the request's body.
     """
 
     def __init__(
-        self, model: str, base_url: str | None, api_key_env: str, max_tokens: int, timeout: float, extra: dict[str, Any]
+        self,
+        *,
+        model: str,
+        base_url: str | None,
+        api_key_env: str,
+        max_tokens: int,
+        timeout: float,
+        extra: dict[str, Any],
     ):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
-            raise InputError("--model.teacher.api_key_env is the name of an environment variable, not the key")
+            raise InputError(
+                "--model.teacher.api_key_env is the name of an environment variable, not the key"
+            )
         self.model, self.base_url, self.api_key_env = model, base_url or OPENAI, api_key_env
         self.max_tokens, self.timeout, self.extra = max_tokens, timeout, extra
         self.logprobs = True
-        self._client = self._failure = None
+        self._client: Any = None
+        self._failure: InputError | None = None
         self._starting = threading.Lock()
 
     def most_tokens(self, messages: list[dict[str, str]]) -> tuple[int, int]:
-        """The most tokens that a question and its reply can have: a token has a byte, a message some more around it."""
+        """The most tokens that a question and its reply can have.
+
+        A token has at least a byte, and a message some tokens around it.
+        """
         sent = sum(len(message["content"].encode()) + 64 for message in messages)
-        limits = [self.max_tokens, *(self.extra.get(name, 0) for name in ("max_tokens", "max_completion_tokens"))]
+        limits = [
+            self.max_tokens,
+            *(self.extra.get(name, 0) for name in ("max_tokens", "max_completion_tokens")),
+        ]
         return sent, max(limits) * self.extra.get("n", 1)
 
     def ask(self, messages: list[dict[str, str]]) -> tuple[Reply, Cost | None]:
@@ -82,7 +98,9 @@ class ChatClient:
         asked = {"logprobs": True} if self.logprobs else {}
         length = {} if "max_completion_tokens" in self.extra else {"max_tokens": self.max_tokens}
         try:
-            answer = client.chat.completions.create(model=self.model, messages=messages, **length, **asked, extra_body=self.extra)
+            answer = client.chat.completions.create(
+                model=self.model, messages=messages, **length, **asked, extra_body=self.extra
+            )
             return _reply(answer)
         except (openai.RateLimitError, openai.InternalServerError, openai.ConflictError) as error:
             raise NoReply(self._said(error), _pause(error.response)) from None
@@ -98,7 +116,13 @@ class ChatClient:
         except openai.APIConnectionError as error:
             sent = "Connect" not in type(error.__cause__).__name__  # else it never reached the server
             raise NoReply(self._said(error), billed=sent) from None
-        except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError, LookupError) as error:
+        except (
+            openai.APIResponseValidationError,
+            ValueError,
+            AttributeError,
+            TypeError,
+            LookupError,
+        ) as error:
             raise NoReply(self._said(error), billed=True) from None
 
     def start(self):
@@ -124,23 +148,32 @@ class ChatClient:
         key = self._key()
         if not key and self.base_url == OPENAI:
             raise InputError(
-                f"the environment variable {self.api_key_env} holds no key: set it, or name a server of your own "
-                "with --model.teacher.base_url"
+                f"the environment variable {self.api_key_env} holds no key: set it, or name a server of your "
+                "own with --model.teacher.base_url"
             )
         if not key.isascii():
-            raise InputError(f"the key in {self.api_key_env} has characters that no key has: was it copied whole?")
-        client = openai.OpenAI(api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0)
+            raise InputError(
+                f"the key in {self.api_key_env} has characters that no key has: was it copied whole?"
+            )
+        client = openai.OpenAI(
+            api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
+        )
         try:
-            names = [model.id for model in client.with_options(max_retries=2, timeout=min(self.timeout, 20)).models.list()]
+            patient = client.with_options(max_retries=2, timeout=min(self.timeout, 20))
+            names = [model.id for model in patient.models.list()]
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise InputError(self._refusal(error)) from None
         except openai.APIConnectionError as error:
-            raise InputError(f"{self.base_url} cannot be reached: {self._said(error)} Check --model.teacher.base_url") from None
+            raise InputError(
+                f"{self.base_url} cannot be reached: {self._said(error)} Check --model.teacher.base_url"
+            ) from None
         except (openai.APIError, ValueError, AttributeError, TypeError):
             return client  # a server without a list is believed
         if names and self.model not in names:
             shown = ", ".join(sorted(names)[:10])
-            raise InputError(f"--model.teacher.model: the server does not know {self.model!r}; it has {shown}")
+            raise InputError(
+                f"--model.teacher.model: the server does not know {self.model!r}; it has {shown}"
+            )
         return client
 
     def _key(self) -> str:
@@ -148,8 +181,12 @@ class ChatClient:
 
     def _refusal(self, error) -> str:
         if error.status_code in (401, 403):  # servers repeat parts of the key
-            return f"{self.base_url} refuses the key ({error.status_code}): check the key in {self.api_key_env}"
-        hint = ": check --model.teacher.base_url and --model.teacher.model" if error.status_code == 404 else ""
+            return (
+                f"{self.base_url} refuses the key ({error.status_code}): check the key in {self.api_key_env}"
+            )
+        hint = (
+            ": check --model.teacher.base_url and --model.teacher.model" if error.status_code == 404 else ""
+        )
         return f"{self.base_url} refuses the request: {self._said(error)}{hint}"
 
     def _said(self, error: Exception) -> str:
@@ -159,7 +196,7 @@ class ChatClient:
 
 
 def pause_before(attempt: int, asked_for: float | None) -> None:
-    """Waits before a further attempt: as long as the server asks for, else ever longer, with some chance in it."""
+    """Waits before a further attempt: as the server asks, else ever longer, by a random factor."""
     seconds = 0.5 * 2**attempt * random.uniform(0.5, 1.0) if asked_for is None else asked_for
     time.sleep(min(seconds, LONGEST_PAUSE))
 

@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, precision_on
-from kcm_lightning.large.base import LargeModel
-from kcm_lightning.prompts import PLAIN, check_template, fill, prune, to_bins
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.core.prompts import PLAIN_PROMPT, check_template, class_prompt, to_bins
+from kcm_lightning.core.pruning import without_classes
+from kcm_lightning.large.base import LargeClassifier
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.hugging_face import fingerprint, freeze, from_pretrained, precision_on
 
-# The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT licence).
+# The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT license).
 _ADJECTIVES = ("", "blurry ", "black and white ", "low contrast ", "high contrast ", "bad ", "good ")
 PUBLISHED = tuple(
     [f"a {adjective}photo of {article} {{label}}." for article in ("a", "the") for adjective in _ADJECTIVES]
@@ -20,21 +22,25 @@ PUBLISHED = tuple(
 )
 
 
-class CLIP(LargeModel):
+class CLIP(LargeClassifier):
     """A dual encoder that `AutoModel` loads, used by similarity of image and class prompts.
 
-    With `probability_bins`, equation 2: each class's prompt states the small model's probability of that class,
-    rounded to a bin. All `bins * classes` prompts are encoded once, so a modified prompt costs no more than a plain
-    one. Without a hint the prompts are the plain ones.
+    With `probability_bins`, equation 2: each class's prompt states the small model's probability of that
+        class,
+    rounded to a bin. All `bins * classes` prompts are encoded once, so a modified prompt costs no more than a
+    plain one. Without a hint the prompts are the plain ones.
 
     Args:
-        name: hub name or folder.
-        templates: "single", or "published" (the 18 of CLIP's authors, features averaged), or a list of templates
-            with `{label}`.
-        probability_bins: how many probabilities a prompt can state, for instance 11; null leaves prompts plain.
-        pruned_classes: classes whose prompts stay plain, as the head's in Data Shunt; the others' probabilities are
-            renormalised.
-        precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
+        name: hub name or folder of a model that `AutoModel` loads and that encodes images and texts (CLIP,
+            SigLIP).
+        templates: prompts of a class: "published" (the default: the 18 of CLIP's authors, features averaged),
+            "single" ("This is a photo of a {label}"), or a list of your own templates with `{label}`.
+        probability_bins: how many probabilities a prompt can state (equation 2), for instance 11 for steps of
+            a tenth; null, the default, leaves prompts plain.
+        pruned_classes: indices of classes whose prompts stay plain, as the head's in Data Shunt; the others'
+            probabilities are renormalized. By default none.
+        precision: of the weights: "float32", "float16", "bfloat16", or "auto", the default (half precision on
+            a GPU, float32 elsewhere).
     """
 
     def __init__(
@@ -46,8 +52,10 @@ class CLIP(LargeModel):
         precision: str = "auto",
     ):
         if probability_bins is not None and probability_bins < 2:
-            raise InputError(f"--model.teacher.probability_bins={probability_bins} must be at least 2, or null")
-        templates = {"single": [PLAIN], "published": list(PUBLISHED)}.get(str(templates), templates)
+            raise InputError(
+                f"--model.teacher.probability_bins={probability_bins} must be at least 2, or null"
+            )
+        templates = {"single": [PLAIN_PROMPT], "published": list(PUBLISHED)}.get(str(templates), templates)
         for template in templates:
             check_template(template, ("label",), "--model.teacher.templates", optional=())
         self.name, self.precision, self.templates = name, precision, templates
@@ -61,7 +69,9 @@ class CLIP(LargeModel):
             self._text = self._text.to(device)
             return
         if not set(self.pruned_classes) <= set(range(len(class_names))):
-            raise InputError(f"--model.teacher.pruned_classes: give some of the classes 0 to {len(class_names) - 1}")
+            raise InputError(
+                f"--model.teacher.pruned_classes: give some of the classes 0 to {len(class_names) - 1}"
+            )
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
         option = "--model.teacher.name"
@@ -78,47 +88,53 @@ class CLIP(LargeModel):
         details = f"{prompts} {self._names_digest} {self.bins} {self.pruned_classes}"
         return f"CLIP {fingerprint(self.name)} {self.model.dtype} {details}"
 
-    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
-        if self.bins is None or hint is None:
-            return [b""] * size
-        bins = self._bins_of(hint).to(torch.int16).cpu().numpy()
+    def prompt_keys(self, query: Query) -> list[bytes]:
+        if self.bins is None or query.hint is None:
+            return super().prompt_keys(query)
+        bins = self._bins_of(query.hint, self.bins).to(torch.int16).cpu().numpy()
         return [row.tobytes() for row in bins]
 
     @torch.no_grad()
-    def distribution(self, inputs: Tensor, hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        """Probabilities of the data's classes; `inputs` are images, uint8, shape `(B, 3, H, W)`."""
-        pixels = self.processor(images=inputs, return_tensors="pt")["pixel_values"]
-        with torch.autocast(inputs.device.type, enabled=False):
+    def distribution(self, query: Query) -> Tensor:
+        """Probabilities of the data's classes; the inputs are images, uint8, shape `(B, 3, H, W)`."""
+        pixels = self.processor(images=query.inputs, return_tensors="pt")["pixel_values"]
+        with torch.autocast(query.inputs.device.type, enabled=False):
             image = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
             image = F.normalize(_features(image).float(), dim=-1)  # (B, D)
             logits = image @ self._text.flatten(0, 1).T  # (B, (bins + 1) * V)
             logits = logits.unflatten(-1, self._text.shape[:2])  # (B, bins + 1, V)
-            if self.bins is None or hint is None:
+            if self.bins is None or query.hint is None:
                 logits = logits[:, -1]
             else:
-                logits = logits.gather(1, self._bins_of(hint.to(logits.device)).unsqueeze(1)).squeeze(1)
+                bins = self._bins_of(query.hint.to(logits.device), self.bins)  # (B, V)
+                logits = logits.gather(1, bins.unsqueeze(1)).squeeze(1)
             logits = logits * self.model.logit_scale.float().exp() + getattr(self.model, "logit_bias", 0.0)
             return logits.softmax(-1).unsqueeze(1)  # (B, 1, V)
 
-    def _bins_of(self, hint: Tensor) -> Tensor:
-        bins = to_bins(prune(hint, self.pruned_classes), self.bins)
-        bins[:, self.pruned_classes] = self.bins  # the plain prompts come last
+    def _bins_of(self, hint: Tensor, count: int) -> Tensor:
+        """Which of the prompts of each class is used, `(B, V)`."""
+        bins = to_bins(without_classes(hint, self.pruned_classes), count)
+        bins[:, self.pruned_classes] = count  # the plain prompts come last
         return bins
 
     @torch.no_grad()
     def _encode_prompts(self, class_names: list[str]) -> Tensor:
-        """Text features of every prompt, mean over templates: bins first, plain last; `(bins + 1, V, D)`, float32."""
-        stated = [bin / (self.bins - 1) for bin in range(self.bins or 0)] + [None]
-        texts = [fill(text, name, p) for p in stated for name in class_names for text in self.templates]
+        """Text features of every prompt, mean over templates: bins first, plain last; `(bins + 1, V, D)`."""
+        bins = self.bins or 0
+        stated: list[float | None] = [*(number / (bins - 1) for number in range(bins)), None]
+        texts = [
+            class_prompt(text, name, p) for p in stated for name in class_names for text in self.templates
+        ]
         # SigLIP was trained on texts padded to full length, CLIP masks its padding
         padding = "max_length" if self.model.config.model_type.startswith("siglip") else True
         features = []
         for start in range(0, len(texts), 256):
-            tokens = self._tokenizer(texts[start : start + 256], padding=padding, truncation=True, return_tensors="pt")
+            part = texts[start : start + 256]
+            tokens = self._tokenizer(part, padding=padding, truncation=True, return_tensors="pt")
             features.append(_features(self.model.get_text_features(**tokens.to(self.model.device))).float())
-        features = F.normalize(torch.cat(features), dim=-1)
-        features = features.unflatten(0, (len(stated), len(class_names), len(self.templates))).mean(2)
-        return F.normalize(features, dim=-1)
+        by_prompt = F.normalize(torch.cat(features), dim=-1)
+        by_prompt = by_prompt.unflatten(0, (len(stated), len(class_names), len(self.templates)))
+        return F.normalize(by_prompt.mean(2), dim=-1)
 
 
 def _features(output) -> Tensor:

@@ -24,7 +24,9 @@ def open_database(path: Path, **options) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return connection
-        except sqlite3.OperationalError as error:  # SQLite's own patience does not cover two that make this switch at once
+        except (
+            sqlite3.OperationalError
+        ) as error:  # SQLite's own patience does not cover two that make this switch at once
             if "locked" not in str(error) or time.monotonic() - start > _PATIENCE:
                 raise
             time.sleep(0.01)

@@ -1,6 +1,5 @@
 """Any Hugging Face captioner as the large model: BLIP, BLIP-2, GIT."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +7,33 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.gating import caption_confidence
-from kcm_lightning.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained, precision_on
-from kcm_lightning.large.base import Answer
-from kcm_lightning.large.captioner import CHOICES, CaptionAnswer, LargeCaptioner, Steps, join
-from kcm_lightning.pictures import open_picture
-from kcm_lightning.prompts import check_template
+from kcm_lightning.core.confidence import caption_confidence
+from kcm_lightning.core.predictions import Prediction, Query
+from kcm_lightning.core.prompts import check_template
+from kcm_lightning.large.captioner import TOP_K, CaptionAnswer, LargeCaptioner, TokenSteps, join
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained, precision_on
+from kcm_lightning.utils.image_io import open_image
 
 
 class ImageToText(LargeCaptioner):
     """A model that `AutoModelForImageTextToText` loads.
 
-    Its confidence in a caption is the geometric mean of the probabilities of the caption's tokens, its end counted.
+    Its confidence in a caption is the geometric mean of the probabilities of the caption's tokens, its end
+    counted.
 
     Args:
-        name: hub name or folder.
-        prompt: what the caption goes on from, for instance "a photo of"; null leaves the model free.
+        name: hub name or folder of the model.
+        prompt: words that the caption goes on from, for instance "a photo of"; null, the default, leaves the
+            model free.
         hint: equation 2, a sentence put before the prompt, with `{label}`, the small model's caption, and
-            `{probability}`, its confidence; null leaves it out.
-        beams: of beam search; 1 is greedy.
-        max_new_tokens: of a caption.
-        batch_size: pictures at once, whatever the batch; beam search keeps the scores of all tokens for each.
-        precision: "float32", "float16", "bfloat16", "int8" (needs bitsandbytes and a GPU), or "auto" (half on a GPU,
-            float32 elsewhere).
+            `{probability}`, its confidence; null, the default, leaves it out.
+        beams: captions that beam search follows at once; 1 is greedy. 5 by default.
+        max_new_tokens: length of a caption at most, in tokens.
+        batch_size: images that the model captions at once, whatever the size of the batch; beam search keeps
+            the scores of all tokens for each.
+        precision: of the weights: "float32", "float16", "bfloat16", "int8" (needs bitsandbytes and a GPU), or
+            "auto", the default (half precision on a GPU, float32 elsewhere).
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class ImageToText(LargeCaptioner):
         if batch_size < 1:
             raise InputError(f"--model.teacher.batch_size={batch_size} must be at least 1")
         if precision not in (*PRECISIONS, "int8", "auto"):
-            raise InputError(f"--model.teacher.precision={precision!r} is none of {', '.join(PRECISIONS)}, int8, auto")
+            known = ", ".join(PRECISIONS)
+            raise InputError(f"--model.teacher.precision={precision!r} is none of {known}, int8, auto")
         self.name, self.prompt, self.hint, self.precision = name, prompt, hint, precision
         self.beams, self.max_new_tokens, self.batch_size = beams, max_new_tokens, batch_size
         self.uses_hint = hint is not None
-        self.model = None
+        self.model: Any = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         """Fetches the weights; captions have no classes."""
@@ -66,51 +69,50 @@ class ImageToText(LargeCaptioner):
         self.tokenizer = self.processor.tokenizer
         self.tokenizer.padding_side = "left"  # what is generated follows the prompt
         if self.precision == "int8":
-            self.model = from_pretrained(AutoModelForImageTextToText, self.name, option, **_in_8_bits()).eval()
+            model = from_pretrained(AutoModelForImageTextToText, self.name, option, **_in_8_bits())
+            self.model = model.eval()
         else:
             dtype = precision_on(self.precision, device)  # some models keep parts of themselves in float32
-            self.model = freeze(from_pretrained(AutoModelForImageTextToText, self.name, option, dtype=dtype), device)
+            model = from_pretrained(AutoModelForImageTextToText, self.name, option, dtype=dtype)
+            self.model = freeze(model, device)
 
     @property
     def identity(self) -> str:
         asked = f"{self.prompt!r} {self.hint!r} {self.beams} {self.max_new_tokens}"
         return f"ImageToText {fingerprint(self.name)} {self.precision} {self.model.dtype} {asked}"
 
-    def prompt_keys(self, hint: Answer | None, size: int) -> list[bytes]:
-        return [prompt.encode() for prompt in self._prompts(hint, size) or [""] * size]
+    def prompt_keys(self, query: Query) -> list[bytes]:
+        return [prompt.encode() for prompt in self._prompts(query.hint, len(query)) or [""] * len(query)]
 
-    def caption(
-        self, inputs: Sequence[str], hint: Answer | None, samples: Tensor | None, in_fit: bool, steps: bool
-    ) -> CaptionAnswer:
-        """Captions of pictures, by their paths."""
-        texts = self._prompts(hint, len(inputs))
-        parts, order = [], []
-        for rows in self._together(texts, len(inputs)):
+    def caption(self, query: Query, *, with_steps: bool = False) -> CaptionAnswer:
+        """Captions of images, by their paths."""
+        texts = self._prompts(query.hint, len(query))
+        parts: list[CaptionAnswer] = []
+        order: list[int] = []
+        for rows in self._together(texts, len(query)):
             order += rows
             own = None if texts is None else [texts[row] for row in rows]
-            parts.append(self._generate([inputs[row] for row in rows], own, steps))
+            parts.append(self._generate([query.inputs[row] for row in rows], own, with_steps))
         return join(parts).rows(torch.tensor(order).argsort())
 
     def _together(self, texts: list[str] | None, count: int) -> list[list[int]]:
-        """Rows that are captioned at once; BLIP's `generate` takes no padding before a prompt, so there they are equally long."""
+        """Rows that are captioned at once.
+
+        BLIP's `generate` takes no padding before a prompt, so there the prompts of a batch are equally long.
+        """
         groups = {0: list(range(count))}
         if texts is not None and self.model.config.model_type == "blip":
             groups = {}
             for row, text in enumerate(texts):
                 groups.setdefault(len(self.tokenizer(text)["input_ids"]), []).append(row)
-        return [rows[i : i + self.batch_size] for rows in groups.values() for i in range(0, len(rows), self.batch_size)]
+        size = self.batch_size
+        return [rows[start : start + size] for rows in groups.values() for start in range(0, len(rows), size)]
 
     @torch.no_grad()
-    def _generate(self, paths: Sequence[str], texts: list[str] | None, with_steps: bool) -> CaptionAnswer:
-        pictures: list[Image.Image] = [open_picture(Path(path)) for path in paths]
-        asked = {} if texts is None else {"text": texts, "padding": True}
-        batch = self.processor(images=pictures, return_tensors="pt", **asked).to(self.model.device)
-        batch = {name: value.to(self.model.dtype) if value.is_floating_point() else value for name, value in batch.items()}
-        if texts is not None and self.model.config.model_type == "git":  # its processor ends a prompt as if it were a caption
-            batch |= {name: batch[name][:, :-1] for name in ("input_ids", "attention_mask")}
+    def _generate(self, paths: list[str], prompts: list[str] | None, with_steps: bool) -> CaptionAnswer:
         with torch.autocast(self.model.device.type, enabled=False):
             made = self.model.generate(
-                **batch,
+                **self._batch(paths, prompts),
                 num_beams=self.beams,
                 do_sample=False,
                 max_new_tokens=self.max_new_tokens,
@@ -119,29 +121,51 @@ class ImageToText(LargeCaptioner):
                 return_dict_in_generate=True,
             )
         beams = getattr(made, "beam_indices", None)
-        said = self.model.compute_transition_scores(made.sequences, made.scores, beams, normalize_logits=self.beams == 1).float()
-        tokens = made.sequences[:, -said.shape[1] :]
-        counted = self._counted(tokens) & (torch.ones_like(tokens, dtype=torch.bool) if beams is None else beams >= 0)
+        log_probs = self.model.compute_transition_scores(
+            made.sequences, made.scores, beams, normalize_logits=self.beams == 1
+        ).float()
+        tokens = made.sequences[:, -log_probs.shape[1] :]
+        counted = self._counted(tokens)
+        if beams is not None:
+            counted &= beams >= 0
         texts = [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
-        broken = (counted & ~torch.isfinite(said)).any(1)  # half precision can overflow: that is no answer
+        broken = (counted & ~torch.isfinite(log_probs)).any(
+            1
+        )  # half precision can overflow: that is no answer
         captions = [None if bad else text for text, bad in zip(texts, broken.tolist(), strict=True)]
-        confidence = caption_confidence(said, counted).masked_fill(broken, float("nan"))
-        return CaptionAnswer(captions, confidence, self._steps(made.logits, beams, tokens, counted) if with_steps else None)
+        confidence = caption_confidence(log_probs, counted).masked_fill(broken, float("nan"))
+        steps = self._steps(made.logits, beams, tokens, counted) if with_steps else None
+        return CaptionAnswer(captions, confidence, steps)
 
-    def _steps(self, logits: tuple[Tensor, ...], beams: Tensor | None, tokens: Tensor, counted: Tensor) -> Steps:
+    def _batch(self, paths: list[str], prompts: list[str] | None) -> dict[str, Tensor]:
+        """What `generate` takes of images and prompts."""
+        images: list[Image.Image] = [open_image(Path(path)) for path in paths]
+        texts = {} if prompts is None else {"text": prompts, "padding": True}
+        batch = self.processor(images=images, return_tensors="pt", **texts).to(self.model.device)
+        dtype = self.model.dtype
+        batch = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.items()
+        }
+        if prompts is not None and self.model.config.model_type == "git":
+            # its processor ends a prompt as if it were a caption
+            batch |= {name: batch[name][:, :-1] for name in ("input_ids", "attention_mask")}
+        return batch
+
+    def _steps(
+        self, logits: tuple[Tensor, ...], beams: Tensor | None, tokens: Tensor, counted: Tensor
+    ) -> TokenSteps:
         """The distributions that the tokens of the best captions were chosen from."""
         every = torch.arange(len(tokens), device=tokens.device)
         tops = []
         for place in range(tokens.shape[1]):
             rows = every if beams is None else beams[:, place].clamp_min(0)
-            tops.append(logits[place][rows].float().softmax(-1).topk(min(CHOICES, logits[place].shape[-1])))
-        likely, probabilities = torch.stack([top.indices for top in tops], 1), torch.stack([top.values for top in tops], 1)
+            tops.append(logits[place][rows].float().softmax(-1).topk(min(TOP_K, logits[place].shape[-1])))
         left_out = ~counted.unsqueeze(-1)
-        return Steps(
-            tokens.masked_fill(~counted, -1),
-            likely.masked_fill(left_out, -1),
-            probabilities.masked_fill(left_out, 0.0),
-            int(self._ends()[0]),
+        return TokenSteps(
+            tokens=tokens.masked_fill(~counted, -1),
+            topk_tokens=torch.stack([top.indices for top in tops], 1).masked_fill(left_out, -1),
+            topk_probs=torch.stack([top.values for top in tops], 1).masked_fill(left_out, 0.0),
+            end=int(self._ends()[0]),
         )
 
     def _ends(self) -> Tensor:
@@ -155,7 +179,7 @@ class ImageToText(LargeCaptioner):
         ended = torch.isin(tokens, self._ends().to(tokens.device))
         return ended.cumsum(1) - ended.long() == 0
 
-    def _prompts(self, hint: Answer | None, count: int) -> list[str] | None:
+    def _prompts(self, hint: Prediction | None, count: int) -> list[str] | None:
         if self.hint is None or hint is None:
             return None if self.prompt is None else [self.prompt] * count
         sentences = [
@@ -169,7 +193,9 @@ def _in_8_bits() -> dict[str, Any]:
     from importlib.util import find_spec
 
     if find_spec("bitsandbytes") is None or not torch.cuda.is_available():
-        raise InputError("--model.teacher.precision=int8 needs a GPU and bitsandbytes: pip install bitsandbytes")
+        raise InputError(
+            "--model.teacher.precision=int8 needs a GPU and bitsandbytes: pip install bitsandbytes"
+        )
     from transformers import BitsAndBytesConfig
 
     return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True), "device_map": "auto"}

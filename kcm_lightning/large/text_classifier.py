@@ -1,35 +1,39 @@
 """Any Hugging Face text classifier as the large model."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import fingerprint, freeze, from_pretrained, label_order, precision_on
-from kcm_lightning.large.base import LargeModel
-from kcm_lightning.prompts import BINS, check_template, state, to_bins
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.core.prompts import BINS, check_template, fill_hint, to_bins
+from kcm_lightning.large.base import LargeClassifier
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.hugging_face import fingerprint, freeze, from_pretrained, label_order, precision_on
 
 
-class TextClassifier(LargeModel):
+class TextClassifier(LargeClassifier):
     """A model that `AutoModelForSequenceClassification` loads.
 
     Its classes are matched to the data's by name where both have the same names, else by position.
 
     Args:
-        name: hub name or folder.
-        prompt: equation 2, a template with `{label}` and `{probability}` of the small model (in steps of a tenth) and
-            `{text}`; null gives the model the bare text.
-        max_tokens: after which a text is cut off; null is the most that the model takes.
-        precision: "float32", "float16", "bfloat16", or "auto" (half on a GPU, float32 elsewhere).
+        name: hub name or folder of the model; a fine-tuning (`apd_bert_finetune.yaml`) writes such a folder.
+        prompt: equation 2, a template with `{label}` and `{probability}` of the small model (in steps of a
+            tenth) and `{text}`; null, the default, gives the model the bare text.
+        max_tokens: tokens after which a text is cut off; null, the default, is the most that the model takes.
+        precision: of the weights: "float32", "float16", "bfloat16", or "auto", the default (half precision on
+            a GPU, float32 elsewhere).
     """
 
-    def __init__(self, name: str, prompt: str | None = None, max_tokens: int | None = None, precision: str = "auto"):
+    def __init__(
+        self, name: str, prompt: str | None = None, max_tokens: int | None = None, precision: str = "auto"
+    ):
         if prompt is not None:
             check_template(prompt, ("text",), "--model.teacher.prompt")
         self.name, self.prompt, self.max_tokens, self.precision = name, prompt, max_tokens, precision
         self.uses_hint = prompt is not None
-        self.model = None
+        self.model: Any = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         if self.model is not None:
@@ -41,10 +45,14 @@ class TextClassifier(LargeModel):
         model = from_pretrained(AutoModelForSequenceClassification, self.name, option)
         self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
         if self._tokenizer.pad_token_id is None:
-            raise InputError(f"{option}: the tokenizer of {self.name!r} has no padding token: take another model")
-        positions = getattr(model.config, "max_position_embeddings", None) or self._tokenizer.model_max_length
-        self._length = min(self.max_tokens or positions, positions, self._tokenizer.model_max_length)
-        self._order = label_order(model.config, class_names, option, "apd_bert_finetune.yaml")
+            raise InputError(
+                f"{option}: the tokenizer of {self.name!r} has no padding token: take another model"
+            )
+        longest = self._tokenizer.model_max_length
+        positions = getattr(model.config, "max_position_embeddings", None) or longest
+        self._length = min(self.max_tokens or positions, positions, longest)
+        finetuning = "apd_bert_finetune.yaml"
+        self._order = label_order(model.config, class_names, option=option, finetuning=finetuning)
         self._class_names = class_names
         self.model = freeze(model, device, precision_on(self.precision, device))
 
@@ -52,21 +60,22 @@ class TextClassifier(LargeModel):
     def identity(self) -> str:
         return f"TextClassifier {fingerprint(self.name)} {self.model.dtype} {self._length} {self.prompt!r}"
 
-    def prompt_keys(self, hint: Tensor | None, size: int) -> list[bytes]:
-        if self.prompt is None or hint is None:
-            return [b""] * size
-        confidence, label = hint.max(-1)
+    def prompt_keys(self, query: Query) -> list[bytes]:
+        if self.prompt is None or query.hint is None:
+            return super().prompt_keys(query)
+        confidence, label = query.hint.max(-1)
         rows = torch.stack([label, to_bins(confidence, BINS)], dim=-1).to(torch.int16).cpu().numpy()
         return [row.tobytes() for row in rows]
 
     @torch.no_grad()
-    def distribution(self, inputs: Sequence[str], hint: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        """Probabilities of the data's classes; `inputs` are B texts."""
-        texts = list(inputs)
-        if self.prompt is not None and hint is not None:
-            pairs = zip(texts, hint.cpu(), strict=True)
-            texts = [state(self.prompt, self._class_names, own, BINS, text=text) for text, own in pairs]
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._length, return_tensors="pt")
+    def distribution(self, query: Query) -> Tensor:
+        """Probabilities of the data's classes; the inputs are B texts."""
+        texts = list(query.inputs)
+        if self.prompt is not None and query.hint is not None:
+            pairs = zip(texts, query.hint.cpu(), strict=True)
+            texts = [fill_hint(self.prompt, self._class_names, own, BINS, text=text) for text, own in pairs]
+        options = {"padding": True, "truncation": True, "max_length": self._length}
+        tokens = self._tokenizer(texts, return_tensors="pt", **options)
         device = self.model.device
         with torch.autocast(device.type, enabled=False):
             probabilities = self.model(**tokens.to(device)).logits.float().softmax(-1)

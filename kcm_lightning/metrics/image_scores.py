@@ -13,9 +13,9 @@ class ImageScores:
     """Parts of the scores of N captions.
 
     Args:
-        bleu: length of the caption, length of the reference nearest to it in length, n-grams of length 1 to 4, and how many
-            of these are in a reference, shape `(N, 10)`.
-        cider: shape `(N,)`.
+        bleu: length of the caption, length of the reference nearest to it in length, n-grams of length 1 to
+            4, and how many of these are in a reference, shape `(N, 10)`.
+        cider: CIDEr of each caption, shape `(N,)`.
     """
 
     bleu: Tensor
@@ -30,20 +30,24 @@ class ImageScores:
 
     @staticmethod
     def chosen(systems: list["ImageScores"], who: Tensor) -> "ImageScores":
-        """Those of a mix.
+        """Those of a mix of systems.
 
         Args:
-            systems: of the same images.
+            systems: scores of the same images.
             who: whose caption each image gets, shape `(N,)`.
         """
         every = torch.arange(len(who))
-        stacked = [torch.stack([getattr(system, name) for system in systems])[who, every] for name in ("bleu", "cider")]
-        return ImageScores(*stacked)
+        return ImageScores(
+            bleu=torch.stack([system.bleu for system in systems])[who, every],
+            cider=torch.stack([system.cider for system in systems])[who, every],
+        )
 
     def scores(self) -> dict[str, float]:
         """`BLEU-1` to `BLEU-4` and `CIDEr` of all of them."""
         bleu = bleu_of(self.bleu.sum(0))
-        return {f"BLEU-{n}": value for n, value in enumerate(bleu.tolist(), 1)} | {"CIDEr": self.cider.mean().item()}
+        return {f"BLEU-{n}": value for n, value in enumerate(bleu.tolist(), 1)} | {
+            "CIDEr": self.cider.mean().item()
+        }
 
 
 def image_scores(said: dict[int, list[str]], given: dict[int, list[str]]) -> ImageScores:
@@ -72,6 +76,10 @@ def bleu_of(counts: Tensor) -> Tensor:
 
     Returns:
         Shape `(..., 4)`.
+
+    >>> perfect = torch.tensor([5.0, 5.0, 5.0, 4.0, 3.0, 2.0, 5.0, 4.0, 3.0, 2.0])
+    >>> bleu_of(perfect).round(decimals=3).tolist()
+    [1.0, 1.0, 1.0, 1.0]
     """
     said, wanted, total, matched = counts[..., :1], counts[..., 1:2], counts[..., 2:6], counts[..., 6:]
     precision = ((matched + _TINY) / (total + _SMALL)).cumprod(-1) ** (1 / torch.arange(1, 5).to(counts))
@@ -84,8 +92,8 @@ def caption_curve(confidence: Tensor, small: ImageScores, large: ImageScores) ->
 
     Args:
         confidence: of the small model, shape `(N,)`.
-        small: of its captions.
-        large: of the large model's.
+        small: scores of the small model's captions.
+        large: scores of the large model's captions.
 
     Returns:
         `LM rate`, `BLEU-4` and `CIDEr`, each of shape `(N + 1,)`.
@@ -98,23 +106,33 @@ def caption_curve(confidence: Tensor, small: ImageScores, large: ImageScores) ->
         return own.sum(0) + torch.cat([torch.zeros_like(gains[:1]), gains])
 
     rates = torch.linspace(0, 1, len(confidence) + 1, dtype=torch.double)
-    return {"LM rate": rates, "BLEU-4": bleu_of(summed("bleu"))[:, 3], "CIDEr": summed("cider") / len(confidence)}
+    return {
+        "LM rate": rates,
+        "BLEU-4": bleu_of(summed("bleu"))[:, 3],
+        "CIDEr": summed("cider") / len(confidence),
+    }
 
 
 def random_scores(lm_rate: float, small: ImageScores, large: ImageScores) -> dict[str, float]:
-    """Scores of a router that calls the large model for a random share of the images; for BLEU, of the expected counts."""
-    mixed = [(1 - lm_rate) * getattr(small, name) + lm_rate * getattr(large, name) for name in ("bleu", "cider")]
-    return ImageScores(*mixed).scores()
+    """Scores of a router that calls the large model for a random share of the images.
+
+    BLEU is that of the expected counts.
+    """
+    bleu = (1 - lm_rate) * small.bleu + lm_rate * large.bleu
+    return ImageScores(bleu=bleu, cider=(1 - lm_rate) * small.cider + lm_rate * large.cider).scores()
 
 
-def score_difference(one: ImageScores, other: ImageScores, level: float = 0.95, draws: int = 2_000, seed: int = 0) -> dict:
+def score_difference(
+    one: ImageScores, other: ImageScores, level: float = 0.95, draws: int = 2_000, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """Differences in BLEU-4 and CIDEr of two systems on the same images, with paired bootstrap intervals.
 
     Args:
-        one, other: of the same images.
-        level: of the intervals.
-        draws: how many resamplings of the images.
-        seed: of the draws.
+        one: scores of the first system.
+        other: scores of the second system on the same images.
+        level: level of the intervals, a fraction.
+        draws: number of resamplings of the images.
+        seed: seed of the draws.
 
     Returns:
         For `BLEU-4` and `CIDEr`: `difference` (one minus other), `low` and `high`.
@@ -124,11 +142,13 @@ def score_difference(one: ImageScores, other: ImageScores, level: float = 0.95, 
     gained: dict[str, list[Tensor]] = {"BLEU-4": [], "CIDEr": []}
     for part in torch.arange(draws).split(max(1, 2_000_000 // count)):  # a matrix of 16 MB at a time
         rows = torch.randint(count, (len(part), count), generator=generator)
-        times = torch.zeros(len(part), count, dtype=torch.double).scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.double))
+        times = torch.zeros(len(part), count, dtype=torch.double)
+        times.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.double))
         gained["BLEU-4"].append((bleu_of(times @ one.bleu) - bleu_of(times @ other.bleu))[:, 3])
         gained["CIDEr"].append(times @ (one.cider - other.cider) / count)
     found = {}
     for name, parts in gained.items():
-        low, high = torch.cat(parts).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()).tolist()
+        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()
+        low, high = torch.cat(parts).quantile(ends).tolist()
         found[name] = {"difference": one.scores()[name] - other.scores()[name], "low": low, "high": high}
     return found

@@ -1,5 +1,7 @@
 """Accuracy by region of a long-tailed class distribution."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -11,11 +13,21 @@ class RegionAccuracy(Metric):
     Args:
         regions: region index of each class, shape `(V,)`.
         names: names of the regions.
+        **kwargs: options of `torchmetrics.Metric`.
+
+    >>> metric = RegionAccuracy(torch.tensor([0, 1, 2]))
+    >>> metric.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]))
+    >>> {name: round(share.item(), 2) for name, share in metric.compute().items()}
+    {'head': 1.0, 'med': 1.0, 'tail': 0.0, 'overall': 0.67}
     """
 
     full_state_update = False
 
-    def __init__(self, regions: Tensor, names: tuple[str, ...] = ("head", "med", "tail"), **kwargs):
+    regions: Tensor
+    correct: Tensor
+    total: Tensor
+
+    def __init__(self, regions: Tensor, names: tuple[str, ...] = ("head", "med", "tail"), **kwargs: Any):
         super().__init__(**kwargs)
         self.names = tuple(names)
         self.register_buffer("regions", regions, persistent=False)

@@ -1,6 +1,7 @@
 """Training on one group of classes after the other, to see what a small model forgets."""
 
 from itertools import islice
+from typing import Any
 
 import lightning as L
 import torch
@@ -8,26 +9,30 @@ from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from kcm_lightning.core.losses import judge_loss
+from kcm_lightning.data.base import Batch, TrainingSamples
+from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import equal_groups
-from kcm_lightning.errors import InputError
-from kcm_lightning.losses import judge_loss
 from kcm_lightning.metrics import AverageForgetting, BackwardTransfer, RegionAccuracy, TaskAccuracy
-from kcm_lightning.module.preparation import check_sizes, has_compiler
-from kcm_lightning.optimisers import Phase, check_finite, phase_optimiser, set_lr
-from kcm_lightning.seed import seed_epoch
+from kcm_lightning.module.checks import check_sizes, has_compiler
+from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.seed import seed_epoch
 
 
 class SequentialTraining(L.LightningModule):
-    """A small model that learns groups of classes one after the other, and is tested on all groups after each.
+    """A small model that learns groups of classes one by one, and is tested on all groups after each.
 
-    Nothing of earlier groups is kept or replayed. Each test counts twice: `all_classes`, where all classes compete
-    (class-incremental), and `own_classes`, where only those of the sample's own group do (task-incremental).
+    Nothing of earlier groups is kept or replayed. Each test counts twice: `all_classes`, where all classes
+    compete (class-incremental), and `own_classes`, where only those of the sample's own group do
+    (task-incremental).
 
     Args:
-        model: the small model.
+        model: the small model, a class of `kcm_lightning.small`.
         phase: training on one group; the schedule of the learning rate starts anew with each.
-        groups: how many, in equal numbers of classes by falling frequency: 3 are head, med and tail.
-        compile: compile the model where there is a compiler.
+        groups: number of groups, each of as many classes, by falling frequency: 3, the default, are head, med
+            and tail.
+        compile: whether to compile the model where there is a compiler.
     """
 
     def __init__(self, model: nn.Module, phase: Phase, groups: int = 3, compile: bool = False):
@@ -51,14 +56,20 @@ class SequentialTraining(L.LightningModule):
         return self.trainer.current_epoch // max(1, self.phase.epochs)
 
     @property
-    def current_classes(self) -> Tensor:
-        """Classes that the current epoch trains on, as the data module asks for them."""
-        return (self.group_of_class == self.group).nonzero().squeeze(1).cpu()
+    def data(self) -> LongTailedImages:
+        """The data module of the run."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # the Trainer holds it, untyped
+
+    def training_samples(self) -> TrainingSamples:
+        """What the current epoch trains on, as the data module asks: the classes of its group."""
+        return TrainingSamples(classes=(self.group_of_class == self.group).nonzero().squeeze(1).cpu())
 
     def setup(self, stage: str) -> None:
-        data = self.trainer.datamodule
-        if not hasattr(data, "labels"):
-            raise InputError("sequential training needs images with classes: set --data kcm_lightning.data.CIFAR100LT")
+        data = self.data
+        if not isinstance(data, LongTailedImages):
+            raise InputError(
+                "sequential training needs images with classes: set --data kcm_lightning.data.CIFAR100LT"
+            )
         if stage == "fit":
             self._check_trainer()
         check_sizes(self.model, data, option="model.model")
@@ -67,10 +78,15 @@ class SequentialTraining(L.LightningModule):
         if hasattr(self, "scores"):  # of the groups learned so far
             return
         self.register_buffer("group_of_class", equal_groups(data.class_counts, self.groups), persistent=False)
-        kinds = {"accuracy": TaskAccuracy, "forgetting": AverageForgetting, "backward_transfer": BackwardTransfer}
+        kinds = {
+            "accuracy": TaskAccuracy,
+            "forgetting": AverageForgetting,
+            "backward_transfer": BackwardTransfer,
+        }
 
         def metrics() -> MetricCollection:
-            return MetricCollection({name: kind(self.group_of_class) for name, kind in kinds.items()}, compute_groups=False)
+            own = {name: kind(self.group_of_class) for name, kind in kinds.items()}
+            return MetricCollection(own, compute_groups=False)
 
         self.scores = nn.ModuleDict({"all_classes": metrics(), "own_classes": metrics()})
         scheme = next(iter(data.regions))
@@ -80,17 +96,24 @@ class SequentialTraining(L.LightningModule):
         if self.trainer.world_size > 1:
             raise InputError("sequential training counts in one process: set --trainer.devices=1")
         if self.trainer.check_val_every_n_epoch != 1 or self.trainer.limit_val_batches == 0:
-            raise InputError("groups are tested after a validation: leave check_val_every_n_epoch and limit_val_batches alone")
+            raise InputError(
+                "groups are tested after a validation: leave check_val_every_n_epoch and limit_val_batches "
+                "alone"
+            )
         if (self.trainer.max_epochs or 0) > self.total_epochs:
-            raise InputError(f"--trainer.max_epochs={self.trainer.max_epochs}: the groups take {self.total_epochs} epochs")
+            wanted = self.trainer.max_epochs
+            raise InputError(f"--trainer.max_epochs={wanted}: the groups take {self.total_epochs} epochs")
 
-    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Takes the weights and counts of a run of as many groups and epochs.
 
         Raises:
             InputError: the run had others, or another model.
         """
-        said = "the checkpoint is of other groups, epochs or another model: give its configuration, --config RUN/config.yaml"
+        said = (
+            "the checkpoint is of other groups, epochs or another model: give its configuration, "
+            "--config RUN/config.yaml"
+        )
         counts = state_dict.get("scores.all_classes.accuracy.total")
         if counts is None or len(counts) != self.groups or state_dict["epochs"] != self.phase.epochs:
             raise InputError(said)
@@ -99,26 +122,31 @@ class SequentialTraining(L.LightningModule):
         except RuntimeError as error:
             raise InputError(said) from error
 
-    def configure_optimizers(self):
-        return phase_optimiser([("model", self.model, self.phase)])
+    def configure_optimizers(self) -> Any:
+        return phase_optimizer([("model", self.model, self.phase)])
 
     def on_train_epoch_start(self) -> None:
         seed_epoch(self.current_epoch, self.global_rank)
         self.model.train()
 
-    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
-        done = self.current_epoch % max(1, self.phase.epochs) + batch_idx / max(1, self.trainer.num_training_batches)
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        done = self.current_epoch % max(1, self.phase.epochs) + batch_idx / max(
+            1, self.trainer.num_training_batches
+        )
         set_lr(self.trainer.optimizers, "model", self.phase.lr_after(done))
 
-    def training_step(self, batch: dict, batch_idx: int) -> Tensor:
-        loss = judge_loss(self.model(batch["small"]), batch["target"], self.trainer.datamodule.class_counts, "plain").mean()
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        counts = self.data.class_counts
+        loss = judge_loss(
+            self.model(batch["small"]), batch["target"], class_counts=counts, kind="plain"
+        ).mean()
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         self.log("train/loss", loss, batch_size=len(batch["target"]))
         return loss
 
     def _test_after(self, group: int) -> None:
         """Counts the test images after a group has been learned; of a trial run one batch."""
-        data = self.trainer.datamodule
+        data = self.data
         for metric in self._metrics():
             metric.restart(group)
         for batch in islice(data.test_dataloader(), 1 if self.trainer.fast_dev_run else None):
@@ -132,16 +160,18 @@ class SequentialTraining(L.LightningModule):
     def _metrics(self) -> list[TaskAccuracy]:
         return [metric for metrics in self.scores.values() for metric in metrics.values()]
 
-    def _count(self, group: int, batch: dict) -> Tensor:
+    def _count(self, group: int, batch: Batch) -> Tensor:
         """Counts a batch, and returns the classes it was taken for where all compete."""
         logits, target = self.model(batch["small"]).float(), batch["target"]
         strangers = self.group_of_class != self.group_of_class[target].unsqueeze(1)  # (B, V)
         prediction = logits.argmax(-1)
         self.scores["all_classes"].update(group, prediction, target)
-        self.scores["own_classes"].update(group, logits.masked_fill(strangers, float("-inf")).argmax(-1), target)
+        self.scores["own_classes"].update(
+            group, logits.masked_fill(strangers, float("-inf")).argmax(-1), target
+        )
         return prediction
 
-    def validation_step(self, batch: dict, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.accuracy.update(self.model(batch["small"]).argmax(-1), batch["target"])
 
     def on_validation_epoch_end(self) -> None:
@@ -151,7 +181,8 @@ class SequentialTraining(L.LightningModule):
         check_finite(self.parameters(), "the weights are", self.global_step, self.current_epoch)
         if (self.current_epoch + 1) % self.phase.epochs == 0:
             self._test_after(self.group)  # here, before the checkpoint of this epoch is written
-        self.log("selection", float(self.current_epoch))  # what is forgotten at the end is the question: the last is "best"
+        # what is forgotten at the end is the question: the last epoch is the "best"
+        self.log("selection", float(self.current_epoch))
 
     def _log_regions(self, split: str) -> None:
         self.log_dict({f"{split}/{region}": value for region, value in self.accuracy.compute().items()})
@@ -160,7 +191,9 @@ class SequentialTraining(L.LightningModule):
     def on_test_start(self) -> None:
         learned = int((self.scores["all_classes"]["accuracy"].total.sum(1) > 0).sum())
         if learned < self.groups:
-            raise InputError(f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last")
+            raise InputError(
+                f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last"
+            )
         if not self.trainer.fast_dev_run:
             self._check_same_images()
         for metric in self._metrics():
@@ -168,17 +201,23 @@ class SequentialTraining(L.LightningModule):
 
     def _check_same_images(self) -> None:
         """Whether the groups are tested on what earlier ones were tested on."""
-        data = self.trainer.datamodule
-        now = torch.bincount(self.group_of_class.cpu()[data.labels[data.positions["test"]]], minlength=self.groups)
+        data = self.data
+        groups = self.group_of_class.cpu()[data.labels[data.positions["test"]]]
+        now = torch.bincount(groups, minlength=self.groups)
         before = self.scores["all_classes"]["accuracy"].total[0].cpu()
         if not torch.equal(now, before) or sum(self.trainer.num_test_batches) < len(data.test_dataloader()):
-            raise InputError("after each group the fit has counted other test images: test with its --data options, and no limit")
+            raise InputError(
+                "after each group the fit has counted other test images: test with its --data options, and "
+                "no limit"
+            )
 
-    def test_step(self, batch: dict, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.accuracy.update(self._count(self.groups - 1, batch), batch["target"])
 
     def on_test_epoch_end(self) -> None:
         for kind, metrics in self.scores.items():
             found = metrics.compute()
-            self.log_dict({f"test/{kind}/{name}": found[name] for name in ("forgetting", "backward_transfer")})
+            self.log_dict(
+                {f"test/{kind}/{name}": found[name] for name in ("forgetting", "backward_transfer")}
+            )
         self._log_regions("test")

@@ -4,22 +4,31 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
-from kcm_lightning.report.runs import Figures, collaborations_of, last, options, same_cell, variant_of, variants_of
+from kcm_lightning.report.runs import (
+    Figures,
+    collaborations_of,
+    last,
+    options,
+    same_cell,
+    variant_of,
+    variants_of,
+)
 from kcm_lightning.report.tables import maker_of, table_of
 from kcm_lightning.results import variants_table
-from kcm_lightning.tables import csv_table, latex_table, markdown_table
+from kcm_lightning.utils.tables import csv_table, latex_table, markdown_table
 
 Format = Literal["markdown", "csv", "latex"]
 
 
 def report(folders: list[str], format: Format = "markdown", by: Literal["table", "variant"] = "table") -> str:
-    """The paper's tables out of run folders, the mean and standard deviation over seeds where there are several.
+    """The paper's tables out of run folders, with mean and standard deviation over seeds.
 
     Args:
         folders: run folders, or folders that hold some at any depth.
-        format: markdown, with data, large model, seeds and command of each table; or csv or latex, the tables alone.
-        by: "table", the paper's tables; or "variant", one table with a row for each variant of a sweep, whose runs lie in
-            `<variant>/<seed>`.
+        format: markdown, with data, large model, seeds and command of each table; or csv or latex, the tables
+            alone.
+        by: "table", the paper's tables; or "variant", one table with a row for each variant of a sweep, whose
+            runs lie in `<variant>/<seed>`.
 
     Returns:
         The tables, one after the other.
@@ -57,12 +66,14 @@ def _sources(runs: list[Figures]) -> str:
     lines = []
     for run in runs:
         data, teacher = run["data"], options(run, "model")["teacher"]
-        own = teacher.get("init_args", {})
-        name = own.get("name") or own.get("model") or own.get("path") or ""
-        splits = {split: facts for split, facts in data["splits"].items() if isinstance(facts, dict) and "samples" in facts}
-        sizes = ", ".join(f"{split} {facts['samples']}" for split, facts in splits.items())
+        asked = teacher.get("init_args", {})
+        name = asked.get("name") or asked.get("model") or asked.get("path") or ""
+        facts = data["splits"].items()
+        splits = {split: own for split, own in facts if isinstance(own, dict) and "samples" in own}
+        sizes = ", ".join(f"{split} {own['samples']}" for split, own in splits.items())
         lines.append(
             f"- {data.get('title', data['name'])} ({sizes}; test split {splits['test']['sha256']}); "
-            f"{last(teacher['class_path'])} {Path(name).name}; seed {run['seed']}; commit {run['commit']}; `{run['command']}`"
+            f"{last(teacher['class_path'])} {Path(name).name}; seed {run['seed']}; commit {run['commit']}; "
+            f"`{run['command']}`"
         )
     return "\n".join(lines) + "\n"

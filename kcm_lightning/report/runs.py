@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.results import LENGTH
+from kcm_lightning.utils.errors import InputError
 
 Figures = dict[str, Any]
 
@@ -27,7 +27,9 @@ def collaborations_of(folders: list[str]) -> list[Figures]:
     found = {file: _read(file) for file in _files(folders)}
     kept = [_checked(file, figures) for file, figures in found.items() if "groups" not in figures]
     if not kept:
-        raise InputError("there are sequential trainings alone, which none of the paper's tables has: give --by variant")
+        raise InputError(
+            "there are sequential trainings alone, which none of the paper's tables has: give --by variant"
+        )
     return kept
 
 
@@ -39,7 +41,9 @@ def variants_of(folders: list[str]) -> list[tuple[str, Figures]]:
         variant, figures = file.parent.parent.name, _read(file)
         earlier = found.setdefault((variant, figures["seed"]), file)
         if earlier != file:
-            raise InputError(f"{earlier} and {file} are both of variant {variant}, seed {figures['seed']}: name one sweep")
+            raise InputError(
+                f"{earlier} and {file} are both of variant {variant}, seed {figures['seed']}: name one sweep"
+            )
         runs.append((variant, figures))
     return runs
 
@@ -93,7 +97,16 @@ _NOT_A_VARIANT = {
     "compile",
 }
 
-_NOT_OF_THE_ANSWERS = {"answers", "budget", "concurrency", "fit_budget", "prices", "retries", "timeout", "api_key_env"}
+_NOT_OF_THE_ANSWERS = {
+    "answers",
+    "budget",
+    "concurrency",
+    "fit_budget",
+    "prices",
+    "retries",
+    "timeout",
+    "api_key_env",
+}
 # a model that was fitted on one category and is tested on another is not one that was fitted on that
 _NOT_OF_THE_FIT = (_NOT_A_VARIANT | _NOT_OF_THE_ANSWERS | {"seed_everything"}) - {"category", "fit_budget"}
 
@@ -107,16 +120,21 @@ def variant_of(figures: Figures) -> str:
     }
     kept["classes"] = [last(config[part]["class_path"]) for part in ("model", "data")]
     kept["length"] = [config["trainer"].get(name) for name in (*LENGTH, "limit_test_batches")]
-    kept["fitted"] = {name: value for name, value in fitted.items() if not _NOT_OF_THE_FIT & set(name.split("."))}
-    # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each seed, fits one
+    kept["fitted"] = {
+        name: value for name, value in fitted.items() if not _NOT_OF_THE_FIT & set(name.split("."))
+    }
+    # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each
+    # seed, fits one
     if "accuracy" in figures and set(figures["temperatures"].values()) == {1.0}:
         kept["gates"] = figures["thresholds"]
     teacher = kept["model"]["teacher"]
-    asked = {name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS}
+    asked = {
+        name: value for name, value in teacher.get("init_args", {}).items() if name not in _NOT_OF_THE_ANSWERS
+    }
     kept["model"]["teacher"] = {**teacher, "init_args": asked}
     return json.dumps(kept, sort_keys=True)
 
 
 def same_cell(one: Figures, other: Figures) -> bool:
-    """Whether two runs are of the same data and seed, so that they are no independent samples of one figure."""
+    """Whether two runs are of the same data and seed: then they are no independent samples of a figure."""
     return one["seed"] == other["seed"] and one["data"].get("title") == other["data"].get("title")

@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from statistics import mean
 
-from kcm_lightning import paper
+from kcm_lightning.data.reviews import CATEGORIES
 from kcm_lightning.metrics import paired_difference
+from kcm_lightning.report import published as paper
 from kcm_lightning.report.runs import Figures, last, options
 from kcm_lightning.results import SCORES, TITLES, lm_rates
-from kcm_lightning.tables import spread
+from kcm_lightning.utils.tables import spread
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
 _OTHER_REVIEWS = "Reviews: "
@@ -21,11 +22,13 @@ def table_of(figures: Figures) -> str:
     teacher = last(options(figures, "model")["teacher"]["class_path"])
     if "scores" in figures:
         tokenizer = {"ptb": "PTB", "words": "word"}[figures["scoring"]]
-        return f"{_COCO if figures['data']['name'] == 'coco' else 'Captions: ' + figures['data']['name']}, {tokenizer} tokenizer"
+        title = _COCO if figures["data"]["name"] == "coco" else f"Captions: {figures['data']['name']}"
+        return f"{title}, {tokenizer} tokenizer"
     if figures["data"]["name"] == "apd":
         known = {"TextClassifier": _BERT, "Chat": _CHAT, "Recorded": _CHAT}
         return known.get(teacher, f"{_OTHER_REVIEWS}{teacher}")
-    if figures["data"]["name"] == "cifar100" and last(figures["config"]["model"].get("class_path", "")) == "KCMTwoStage":
+    module = last(figures["config"]["model"].get("class_path", ""))
+    if figures["data"]["name"] == "cifar100" and module == "KCMTwoStage":
         return _MCM
     return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
 
@@ -33,7 +36,10 @@ def table_of(figures: Figures) -> str:
 def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:
     """What makes head and rows of the table with a title out of its runs."""
     makers = {_BERT: _reviews(paper.BERT, "BERT"), _CHAT: _reviews(paper.CHAT, "ChatGPT")}
-    makers |= {_CIFAR: _regions(paper.CIFAR_LT, _PAPER_COLUMNS), _MCM: _regions(paper.MCM, ["paper: MCM", "KCM"])}
+    makers |= {
+        _CIFAR: _regions(paper.CIFAR_LT, _PAPER_COLUMNS),
+        _MCM: _regions(paper.MCM, ["paper: MCM", "KCM"]),
+    }
     if title.startswith(_COCO):
         return _captions(paper.COCO, _PAPER_COLUMNS)
     if title.startswith("Captions: "):
@@ -48,7 +54,7 @@ def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
 
 
 def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
-    """Maker of tables 1 and 2: a row for each category, and their mean; columns of the paper's where it has some."""
+    """Maker of tables 1 and 2: a row for each category, and their mean; the paper's columns, if any."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         titles = [f"paper: {name}", "KCM", "LM rate"] if published else []
@@ -56,12 +62,14 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
         by_category = defaultdict(list)
         for run in runs:
             category = options(run, "data")["category"]
-            by_category[paper.CATEGORIES.get(category, category)].append(run)
-        names = [shown for shown in paper.CATEGORIES.values() if shown in by_category]
+            by_category[CATEGORIES.get(category, category)].append(run)
+        names = [shown for shown in CATEGORIES.values() if shown in by_category]
         names += sorted(set(by_category) - set(names))
-        rows = [[shown, *_row(by_category[shown]), *_said(published.get(shown), len(titles))] for shown in names]
-        six = [by_category[shown] for shown in paper.CATEGORIES.values() if shown in by_category]
-        if len(six) == len(paper.CATEGORIES):
+        rows = [
+            [shown, *_row(by_category[shown]), *_said(published.get(shown), len(titles))] for shown in names
+        ]
+        six = [by_category[shown] for shown in CATEGORIES.values() if shown in by_category]
+        if len(six) == len(CATEGORIES):
             said = [mean(column) for column in zip(*published.values(), strict=True)]
             rows.append(["mean", *_mean_row(six), *_said(said, len(titles))])
         return head, rows
@@ -71,7 +79,11 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
 
 def _row(runs: list[Figures]) -> list[str]:
     rate = spread(run["lm_rate"]["called"] for run in runs)
-    return [*(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")), rate, _difference([runs])]
+    return [
+        *(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")),
+        rate,
+        _difference([runs]),
+    ]
 
 
 def _mean_row(groups: list[list[Figures]]) -> list[str]:
@@ -87,15 +99,19 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
 
 
 def _difference(groups: list[list[Figures]]) -> str:
-    """KCM's accuracy minus the large model's: the mean over seeds, or of single runs with its paired bootstrap interval."""
+    """KCM's accuracy minus the large model's: the mean over seeds; of single runs with an interval."""
     against = [[(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups]
     if any(counts is None for runs in against for counts, _ in runs):
         return "-"
-    means = [mean((counts["better"] - counts["worse"]) / samples for counts, samples in runs) for runs in against]
+    means = [
+        mean((counts["better"] - counts["worse"]) / samples for counts, samples in runs) for runs in against
+    ]
     shown = f"{100 * mean(means):+.2f}"
     if any(len(runs) > 1 for runs in against):  # seeds share their test samples: no interval is made of them
         return shown
-    found = paired_difference([(counts["better"], counts["worse"], samples) for ((counts, samples),) in against])
+    found = paired_difference(
+        [(counts["better"], counts["worse"], samples) for ((counts, samples),) in against]
+    )
     return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
 
 
@@ -104,13 +120,15 @@ def _said(values: Iterable[float] | None, count: int) -> list[str]:
 
 
 def _regions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
-    """Maker of tables 3 and 5: a row for each region, overall and LM rate; one column for each model, and those published."""
+    """Maker of tables 3 and 5: regions, overall and LM rate by model; the published columns last."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["accuracy"] for run in runs)]
         regions = list(runs[0]["accuracy"]["kcm"])
         cells = {region: _said(published.get(region), len(titles)) for region in [*regions, "LM rate"]}
-        rows = [[region, *(_accuracy(runs, who, region) for who in shown), *cells[region]] for region in regions]
+        rows = [
+            [region, *(_accuracy(runs, who, region) for who in shown), *cells[region]] for region in regions
+        ]
         called = spread(run["lm_rate"]["called"] for run in runs)
         rows.append(["LM rate", *lm_rates(shown, called), *cells["LM rate"]])
         return ["%", *(TITLES[who] for who in shown), *titles], rows
@@ -119,7 +137,7 @@ def _regions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Call
 
 
 def _captions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
-    """Maker of table 4: a row for each score and the LM rate; one column for each model, and those published."""
+    """Maker of table 4: rows of scores and the LM rate; a column for each model, and those published."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         shown = [who for who in TITLES if all(who in run["scores"] for run in runs)]

@@ -1,14 +1,13 @@
 """What a run leaves behind: per-sample answers, figures, tables, all written whole or not at all."""
 
+from kcm_lightning.results.caption_figures import SCORES
 from kcm_lightning.results.caption_writer import CaptionResultsWriter
-from kcm_lightning.results.captions import SCORES
-from kcm_lightning.results.classes import TITLES, lm_rates
+from kcm_lightning.results.class_figures import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
-from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import LENGTH
 from kcm_lightning.results.sequential_writer import SequentialResultsWriter
 from kcm_lightning.results.variants import variants_table
-from kcm_lightning.results.writer import ResultsWriter, say_usage, usage_of
+from kcm_lightning.results.writer import ResultsWriter, print_usage, usage_of
 
 __all__ = [
     "LENGTH",
@@ -20,9 +19,7 @@ __all__ = [
     "SequentialResultsWriter",
     "gather",
     "lm_rates",
-    "say_usage",
+    "print_usage",
     "usage_of",
     "variants_table",
-    "write_json",
-    "write_text",
 ]

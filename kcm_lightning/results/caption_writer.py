@@ -4,49 +4,57 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
 
-from kcm_lightning.gating import Route
-from kcm_lightning.pictures import shown
-from kcm_lightning.results.captions import caption_rows, summarise_captions, write_caption_curve
+from kcm_lightning.core.routing import Route
+from kcm_lightning.data.base import CaptionDataModule, KCMDataModule
+from kcm_lightning.results.caption_figures import caption_rows, summarize_captions, write_caption_curve
+from kcm_lightning.results.caption_page import caption_page
 from kcm_lightning.results.columns import Columns
-from kcm_lightning.results.files import write_text
-from kcm_lightning.results.page import caption_page
-from kcm_lightning.results.writer import Findings, ResultsWriter
+from kcm_lightning.results.writer import ResultsWriter, RunResults
+from kcm_lightning.utils.files import write_text
+from kcm_lightning.utils.image_io import shown
 
 _MODELS = ("judge", "student", "teacher")
 
 
 class CaptionResultsWriter(ResultsWriter):
-    """As `ResultsWriter`; `predict` leaves `predict.jsonl` and `predict.html`.
+    """A `ResultsWriter` for captions; `predict` leaves `predict.jsonl` and `predict.html`.
 
     Args:
-        folder, config: as of `ResultsWriter`.
+        folder: the run folder, which exists.
+        config: the resolved configuration, plain values only.
     """
 
     columns = ("large", "index")
 
-    def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
+    def _results_of(self, columns: Columns, data: KCMDataModule, module: Any) -> RunResults:
+        assert isinstance(data, CaptionDataModule)
         references = data.references(columns["index"])
-        summary, images = summarise_captions(columns, references, module.scoring, module.compare)
+        summary, images = summarize_captions(columns, references, module.scoring, module.compare)
         if without := summary.get("without_caption"):
-            rank_zero_warn(f"the large model said nothing of {without} pictures: these count as empty captions in its column")
+            rank_zero_warn(
+                f"the large model said nothing of {without} images: these count as empty captions in its "
+                "column"
+            )
         rows = [row | {"references": own} for row, own in zip(_rows(columns, None), references, strict=True)]
-        draw = None
-        if "random" in summary["scores"]:
-            confidence = columns["student_confidence"]
+        confidence = columns["student_confidence"]
+        return RunResults(
+            summary=summary,
+            table=caption_rows(summary),
+            lines=_as_lines(rows),
+            draw=(lambda path: write_caption_curve(path, confidence, images, summary))
+            if "random" in summary["scores"]
+            else None,
+        )
 
-            def draw(path: Path) -> None:
-                write_caption_curve(path, confidence, images, summary)
-
-        return Findings(summary, caption_rows(summary), _as_lines(rows), draw)
-
-    def _leave_predictions(self, columns: Columns, data: L.LightningDataModule) -> None:
+    def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
+        assert isinstance(data, CaptionDataModule)
         rows = _rows(columns, data.predict_folder)
-        bad = [{"filename": _name(path, data.predict_folder), "error": "cannot be read"} for path in data.unreadable]
+        unreadable = [_name(path, data.predict_folder) for path in data.unreadable]
+        bad = [{"filename": name, "error": "cannot be read"} for name in unreadable]
         order = sorted(range(len(rows)), key=lambda row: rows[row]["filename"])
         path = self.folder / "predict.jsonl"
         write_text(path, _as_lines([rows[row] for row in order] + bad))
@@ -59,13 +67,16 @@ class CaptionResultsWriter(ResultsWriter):
 
 
 def _name(path: str | Path, folder: str | None) -> str:
-    """A picture's name: within the folder that was asked about, else of the file alone."""
+    """An image's name: within the folder that was asked about, else of the file alone."""
     return shown(Path(path).relative_to(folder)) if folder else Path(path).name
 
 
 def _rows(columns: Columns, folder: str | None) -> list[dict[str, Any]]:
-    """One dictionary a picture; what was not asked is null."""
-    plain = {name: values.tolist() if isinstance(values, torch.Tensor) else values for name, values in columns.items()}
+    """One dictionary an image; what was not asked is null."""
+    plain = {
+        name: values.tolist() if isinstance(values, torch.Tensor) else values
+        for name, values in columns.items()
+    }
     rows = []
     for i, path in enumerate(plain["large"]):
         row = {
@@ -76,7 +87,10 @@ def _rows(columns: Columns, folder: str | None) -> list[dict[str, Any]]:
             "index": plain["index"][i],
         }
         for who in _MODELS:
-            row |= {f"{who}_caption": plain[f"{who}_prediction"][i], f"{who}_confidence": plain[f"{who}_confidence"][i]}
+            row |= {
+                f"{who}_caption": plain[f"{who}_prediction"][i],
+                f"{who}_confidence": plain[f"{who}_confidence"][i],
+            }
         rows.append({name: None if value != value else value for name, value in row.items()})
     return rows
 

@@ -6,21 +6,21 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from kcm_lightning.collaboration import Outcome
-from kcm_lightning.gating import take
+from kcm_lightning.core.predictions import Outcome, take
 
 Columns = dict[str, Any]
 
 
 def gather(outcomes: list[Outcome], batches: list[dict]) -> Columns:
-    """The columns of all samples, in the order of the samples' stable places.
+    """The columns of all samples, in the order of the samples' sample ids.
 
     Args:
-        outcomes: of each batch.
+        outcomes: outcome of each batch.
         batches: what goes with them: index, and any other column.
 
     Returns:
-        One tensor on the CPU, or list, with N rows a field of `Outcome` that has values, and one of each batch's.
+        One tensor on the CPU, or list, with N rows a field of `Outcome` that has values, and one of each
+        batch's.
     """
     columns = {name: _joined([getattr(o, name) for o in outcomes]) for name in Outcome.__dataclass_fields__}
     columns |= {name: _joined([b[name] for b in batches]) for name in batches[0]}

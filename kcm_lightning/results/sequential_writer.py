@@ -1,14 +1,13 @@
-"""What a sequential training leaves behind: how well each group is known after each, and what was forgotten."""
+"""What a sequential training leaves behind: accuracy on each group after each, and forgetting."""
 
 from typing import Any
 
-import lightning as L
 from rich.console import Console
 
-from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import provenance
 from kcm_lightning.results.writer import ResultsWriter
-from kcm_lightning.tables import markdown_table, percent, print_table
+from kcm_lightning.utils.files import write_json, write_text
+from kcm_lightning.utils.tables import markdown_table, percent, print_table
 
 _TITLES = {"all_classes": "all classes compete", "own_classes": "only the group's classes compete"}
 
@@ -17,19 +16,20 @@ class SequentialResultsWriter(ResultsWriter):
     """Leaves `data.json` before any training, and after `test` `results.json` and `results.md`.
 
     Args:
-        folder, config: as of `ResultsWriter`.
+        folder: the run folder, which exists.
+        config: the resolved configuration, plain values only.
     """
 
-    def on_test_batch_end(self, *args) -> None:
+    def on_test_batch_end(self, *args: Any) -> None:
         """Keeps nothing: the module counts."""
 
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        data = trainer.datamodule
+    def on_test_end(self, trainer: Any, module: Any) -> None:
+        data, metrics = trainer.datamodule, trainer.callback_metrics
         regions = [*data.region_names[next(iter(data.regions))], "overall"]
         summary: dict[str, Any] = {"samples": len(data.positions["test"]), "groups": module.groups}
-        summary["final_accuracy"] = {region: trainer.callback_metrics[f"test/{region}"].item() for region in regions}
-        for kind, metrics in module.scores.items():
-            found = metrics.compute()
+        summary["final_accuracy"] = {region: metrics[f"test/{region}"].item() for region in regions}
+        for kind, scores in module.scores.items():
+            found = scores.compute()
             summary[kind] = {"accuracy_after_each_group": found["accuracy"].tolist()}
             summary[kind] |= {name: found[name].item() for name in ("forgetting", "backward_transfer")}
         tables = {kind: _table(summary[kind]) for kind in module.scores}
@@ -38,7 +38,9 @@ class SequentialResultsWriter(ResultsWriter):
         if trainer.fast_dev_run:
             return
         write_json(self.folder / "results.json", summary | provenance(trainer, self.config))
-        parts = [f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()]
+        parts = [
+            f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()
+        ]
         write_text(self.folder / "results.md", "\n".join(parts))
         Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True)
 
@@ -47,7 +49,11 @@ def _table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """A row for each group that was learned, then what was forgotten."""
     matrix = found["accuracy_after_each_group"]
     groups = range(1, len(matrix) + 1)
-    rows = [[f"after group {i}", *(percent(value) for value in row)] for i, row in zip(groups, matrix, strict=True)]
+    rows = [
+        [f"after group {i}", *(percent(value) for value in row)]
+        for i, row in zip(groups, matrix, strict=True)
+    ]
     empty = [""] * (len(matrix) - 1)
-    rows += [[name.replace("_", " "), percent(found[name]), *empty] for name in ("forgetting", "backward_transfer")]
+    for name in ("forgetting", "backward_transfer"):
+        rows.append([name.replace("_", " "), percent(found[name]), *empty])
     return ["accuracy, %", *(f"group {i}" for i in groups)], rows

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kcm_lightning.tables import spread
+from kcm_lightning.utils.tables import spread
 
 
 def variants_table(runs: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
@@ -34,7 +34,11 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
         for who in ("judge", "student", "teacher"):
             if who in results["accuracy"]:
                 figures[who] = results["accuracy"][who]["overall"]
-        figures |= {f"KCM {region}": value for region, value in results["accuracy"]["kcm"].items() if value is not None}
+        figures |= {
+            f"KCM {region}": value
+            for region, value in results["accuracy"]["kcm"].items()
+            if value is not None
+        }
     else:
         for who in ("judge", "student", "teacher", "kcm"):
             own = results["scores"].get(who, {})
@@ -54,5 +58,8 @@ def _of_sequence(results: dict[str, Any]) -> dict[str, float]:
     for kind, shown in (("all_classes", "all"), ("own_classes", "own")):
         last = results[kind]["accuracy_after_each_group"][-1]
         figures[f"{shown}: mean of groups"] = sum(last) / len(last)
-        figures |= {f"{shown}: {name.replace('_', ' ')}": results[kind][name] for name in ("forgetting", "backward_transfer")}
+        figures |= {
+            f"{shown}: {name.replace('_', ' ')}": results[kind][name]
+            for name in ("forgetting", "backward_transfer")
+        }
     return figures

@@ -9,17 +9,18 @@ from typing import Any
 import lightning as L
 from rich.console import Console
 
-from kcm_lightning.collaboration import Outcome
+from kcm_lightning.core.predictions import Outcome
+from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.large import LargeModel
-from kcm_lightning.results.classes import prediction_lines, summarise, table_rows, write_curve
+from kcm_lightning.results.class_figures import prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather, of_every_process
-from kcm_lightning.results.files import write_json, write_text
 from kcm_lightning.results.provenance import provenance
-from kcm_lightning.tables import markdown_table, print_table
+from kcm_lightning.utils.files import write_json, write_text
+from kcm_lightning.utils.tables import markdown_table, print_table
 
 
 @dataclass
-class Findings:
+class RunResults:
     """What a test has found.
 
     Args:
@@ -36,7 +37,9 @@ class Findings:
 
 
 class ResultsWriter(L.Callback):
-    """Leaves `data.json` before any training, and after `test` `results.json`, `results.md`, `predictions.jsonl`, `curve.png`.
+    """Leaves `data.json` before any training, and the results after `test`.
+
+    These are `results.json`, `results.md`, `predictions.jsonl` and `curve.png`.
 
     Args:
         folder: the run folder, which exists.
@@ -48,14 +51,14 @@ class ResultsWriter(L.Callback):
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         self.folder, self.config = Path(folder), dict(config)
         self.outcomes: list[Outcome] = []
-        self.batches: list[dict] = []
+        self.batches: list[Batch] = []
 
-    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
             data = trainer.datamodule
             write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
 
-    def on_test_batch_end(self, trainer, module, outputs: Outcome, batch: dict, *args) -> None:
+    def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
         self.outcomes.append(outputs)
         self.batches.append({name: batch[name] for name in self.columns})
 
@@ -66,30 +69,30 @@ class ResultsWriter(L.Callback):
         self.outcomes, self.batches = [], []
         return columns
 
-    def _find(self, columns: Columns, data: L.LightningDataModule, module: L.LightningModule) -> Findings:
+    def _results_of(self, columns: Columns, data: KCMDataModule, module: Any) -> RunResults:
         summary: dict[str, Any] = {}
         for scheme, regions in data.regions.items():
-            figures = summarise(columns, regions, data.region_names[scheme])
+            figures = summarize(columns, regions, data.region_names[scheme])
             if not summary:
                 summary = figures
             else:  # the same answers, cut into other regions
                 summary[f"accuracy_by_{scheme}"] = figures["accuracy"]
         compared = "oracle" in summary["accuracy"]
-        return Findings(
-            summary,
-            table_rows(summary),
-            prediction_lines(columns, data.class_names),
-            (lambda path: write_curve(path, columns, summary)) if compared else None,
+        return RunResults(
+            summary=summary,
+            table=table_rows(summary),
+            lines=prediction_lines(columns, data.class_names),
+            draw=(lambda path: write_curve(path, columns, summary)) if compared else None,
         )
 
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_test_end(self, trainer: Any, module: Any) -> None:
         columns, usage = self._gathered(), usage_of(module.teacher)
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
-        found = self._find(columns, data, module)
+        found = self._results_of(columns, data, module)
         print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
-        say_usage(usage)
+        print_usage(usage)
         if trainer.fast_dev_run:
             return
         write_json(self.folder / "results.json", found.summary | self._facts(trainer, module, usage))
@@ -97,28 +100,30 @@ class ResultsWriter(L.Callback):
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(self.folder / "curve.png")
-        Console().print(
-            f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}", soft_wrap=True
-        )
+        ending = f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}"
+        Console().print(ending, soft_wrap=True)
 
-    def _facts(self, trainer: L.Trainer, module: L.LightningModule, usage: dict) -> dict[str, Any]:
+    def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
         return gates | provenance(trainer, self.config) | ({"large_model": usage} if usage else {})
 
-    def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_predict_end(self, trainer: Any, module: Any) -> None:
         columns, usage = self._gathered(), usage_of(module.teacher)
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self._leave_predictions(columns, trainer.datamodule)
-            say_usage(usage)
+            print_usage(usage)
 
-    def _leave_predictions(self, columns: Columns, data: L.LightningDataModule) -> None:
+    def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
         path = self.folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
         Console().print(f"predictions: {path}", soft_wrap=True)
 
 
 def usage_of(teacher: LargeModel) -> dict:
-    """What asking the large model has cost: over the life of its answers, and in this command by all processes together."""
+    """What asking the large model has cost: over the life of its answers, and in this command.
+
+    The latter by all processes together.
+    """
     usages = of_every_process(teacher.usage())
     together: Counter = Counter()
     for usage in usages:
@@ -126,7 +131,7 @@ def usage_of(teacher: LargeModel) -> dict:
     return usages[0] | ({"this_command": dict(together)} if together else {})
 
 
-def say_usage(usage: dict) -> None:
+def print_usage(usage: dict) -> None:
     """Prints what asking the large model has cost, where that is known."""
     if usage:
         Console().print(f"large model: {_in_words(usage)}", soft_wrap=True)

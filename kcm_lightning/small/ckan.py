@@ -13,7 +13,8 @@ MakeConv = Callable[[int, int], nn.Module]
 class Block(nn.Module):
     """Pre-activation residual block: a narrow 3x3 convolution, then the layer under study back to full width.
 
-    The bottleneck is what makes splines affordable: basis channels are made of few channels, and the normalisation
+    The bottleneck is what makes splines affordable: basis channels are made of few channels, and the
+        normalization
     before them keeps those on the grid.
 
     Args:
@@ -47,13 +48,14 @@ class Block(nn.Module):
 def residual_stages(
     stem: nn.Conv2d, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv
 ) -> tuple[list[nn.Module], int]:
-    """A stem and stages of doubling width and halving size, normalised at the end.
+    """A stem and stages of doubling width and halving size, normalized at the end.
 
     Args:
-        stem: from 3 channels to `width`.
+        stem: layer from 3 channels to `width`.
         width: channels of the first stage.
         depths: blocks of each stage.
-        bottleneck, expand: as of `Block`.
+        bottleneck: see `Block`.
+        expand: see `Block`.
 
     Returns:
         The layers, and the channels of the last one.
@@ -76,7 +78,9 @@ def residual_stages(
 class ResidualNet(nn.Module):
     """Stem, stages of doubling width and halving size, and a linear classifier."""
 
-    def __init__(self, num_classes: int, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv):
+    def __init__(
+        self, num_classes: int, width: int, depths: Sequence[int], bottleneck: int, expand: MakeConv
+    ):
         super().__init__()
         self.num_classes = num_classes
         stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
@@ -85,7 +89,7 @@ class ResidualNet(nn.Module):
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape `(B, num_classes)`, of normalised images, shape `(B, 3, H, W)`."""
+        """Logits, shape `(B, num_classes)`, of normalized images, shape `(B, 3, H, W)`."""
         return self.classifier(self.features(images))
 
 
@@ -95,11 +99,11 @@ class CKAN(ResidualNet):
     Args:
         num_classes: classes to tell apart.
         width: channels of the first stage; each further one doubles them.
-        depths: blocks of each stage. The first works on whole images and is the dearest.
+        depths: blocks of each stage. The first stage works on whole images and is the most expensive.
         bottleneck: how many times fewer channels the spline layers read than they write.
         grid: grid intervals of a spline.
-        order: degree of a spline.
-        grid_range: ends of the grid; its inputs are normalised to unit variance.
+        order: degree of a spline: 1, the default, is piecewise linear, 3 cubic.
+        grid_range: ends of the grid; its inputs are normalized to unit variance.
         spline_scale: initial size of the splines, against a base branch of unit variance.
     """
 
@@ -115,7 +119,8 @@ class CKAN(ResidualNet):
         spline_scale: float = 0.1,
     ):
         def expand(inputs: int, outputs: int) -> nn.Module:
-            return KANConv2d(inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale)
+            options = {"grid": grid, "order": order, "grid_range": grid_range, "spline_scale": spline_scale}
+            return KANConv2d(inputs, outputs, 1, **options)
 
         super().__init__(num_classes, width, depths, bottleneck, expand)
         self.depths, self.bottleneck = depths, bottleneck
@@ -127,10 +132,15 @@ class CNN(ResidualNet):
     At equal width it has fewer parameters; `cnn_twin` finds the width at which it has as many, or is as slow.
 
     Args:
-        num_classes, width, depths, bottleneck: as of `CKAN`.
+        num_classes: classes to tell apart.
+        width: channels of the first stage; each further one doubles them.
+        depths: blocks of each stage. The first stage works on whole images and is the most expensive.
+        bottleneck: how many times fewer channels the middle of a block has than its end.
     """
 
-    def __init__(self, num_classes: int, width: int = 64, depths: Sequence[int] = (1, 2, 2), bottleneck: int = 4):
+    def __init__(
+        self, num_classes: int, width: int = 64, depths: Sequence[int] = (1, 2, 2), bottleneck: int = 4
+    ):
         def expand(inputs: int, outputs: int) -> nn.Module:
             return nn.Sequential(nn.SiLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
 

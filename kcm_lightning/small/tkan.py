@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.hugging_face import from_pretrained
 from kcm_lightning.kan import KANLinear, KANRecurrent
-from kcm_lightning.words import PADDING
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.hugging_face import from_pretrained
+from kcm_lightning.utils.tokens import PADDING
 
 
 class TextNet(nn.Module):
@@ -15,14 +15,14 @@ class TextNet(nn.Module):
 
     Args:
         num_classes: classes to tell apart.
-        vocab_size: of the tokenizer.
+        vocab_size: size of the tokenizer's vocabulary.
         embedding: features of a token.
         reader: maps `(B, T, embedding)` and a mask `(B, T)` to states `(B, T, features)`.
         head: maps `(B, 2 * features)` to `(B, num_classes)`.
-        features: of the reader's states.
-        dropout: of token features and of pooled features.
-        embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input embeddings,
-            reduced to `embedding` principal components, are what a fresh training starts from.
+        features: features of the reader's states.
+        dropout: share of the token features and of the pooled features that training drops.
+        embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input
+            embeddings, reduced to `embedding` principal components, are what a fresh training starts from.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class TextNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = head
 
-    def initialise(self) -> None:
-        """What a fresh training starts with that needs another model's files."""
+    def initialize(self) -> None:
+        """Fills in what a fresh training takes from another model's files."""
         if self.embeddings_from is None:
             return
         from transformers import AutoModel
@@ -55,13 +55,13 @@ class TextNet(nn.Module):
         table = model.get_input_embeddings().weight.detach().float()
         if len(table) < self.vocab_size or table.shape[1] < self.embed.embedding_dim:
             raise InputError(
-                f"--model.judge.embeddings_from: it embeds {len(table)} tokens in {table.shape[1]} features, too few for "
-                f"{self.vocab_size} in {self.embed.embedding_dim}"
+                f"--model.judge.embeddings_from: it embeds {len(table)} tokens in {table.shape[1]} features, "
+                f"too few for {self.vocab_size} in {self.embed.embedding_dim}"
             )
         table = table[: self.vocab_size]  # some models have rows to spare
-        centred = table - table.mean(0)
-        _, vectors = torch.linalg.eigh(centred.T @ centred)  # eigenvalues rise
-        reduced = centred @ vectors[:, -self.embed.embedding_dim :]
+        centered = table - table.mean(0)
+        _, vectors = torch.linalg.eigh(centered.T @ centered)  # eigenvalues rise
+        reduced = centered @ vectors[:, -self.embed.embedding_dim :]
         with torch.no_grad():
             self.embed.weight.copy_(reduced / reduced.std())
             self.embed.weight[PADDING] = 0
@@ -81,14 +81,16 @@ class TKAN(TextNet):
 
     Args:
         num_classes: classes to tell apart.
-        vocab_size: of the tokenizer; 30,522 is that of BERT's uncased WordPiece.
+        vocab_size: size of the tokenizer's vocabulary; 30,522, the default, is that of BERT's uncased
+            WordPiece.
         embedding: features of a token.
-        width: of the state of one direction; two directions are read.
+        width: features of the state of one direction; two directions are read.
         grid: grid intervals of a spline.
-        order: degree of a spline.
-        dropout: of token features and of pooled features.
-        embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input embeddings,
-            reduced to `embedding` principal components, are what a fresh training starts from.
+        order: degree of a spline: 1 is piecewise linear, 3, the default, cubic.
+        dropout: share of the token features and of the pooled features that training drops.
+        embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input
+            embeddings, reduced to `embedding` principal components, a fresh training starts from; null, the
+            default, starts at random.
     """
 
     def __init__(
@@ -104,14 +106,31 @@ class TKAN(TextNet):
     ):
         reader = KANRecurrent(embedding, width, grid=grid, order=order)
         head = KANLinear(4 * width, num_classes, grid=grid, order=order)
-        super().__init__(num_classes, vocab_size, embedding, reader, head, 2 * width, dropout, embeddings_from)
+        super().__init__(
+            num_classes=num_classes,
+            vocab_size=vocab_size,
+            embedding=embedding,
+            reader=reader,
+            head=head,
+            features=2 * width,
+            dropout=dropout,
+            embeddings_from=embeddings_from,
+        )
 
 
 class GRU(TextNet):
     """The twin of TKAN: the same skeleton with `nn.GRU` and an MLP head.
 
     Args:
-        num_classes, vocab_size, embedding, width, dropout, embeddings_from: as of `TKAN`.
+        num_classes: classes to tell apart.
+        vocab_size: size of the tokenizer's vocabulary; 30,522, the default, is that of BERT's uncased
+            WordPiece.
+        embedding: features of a token.
+        width: features of the state of one direction; two directions are read.
+        dropout: share of the token features and of the pooled features that training drops.
+        embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input
+            embeddings, reduced to `embedding` principal components, a fresh training starts from; null, the
+            default, starts at random.
     """
 
     def __init__(
@@ -124,7 +143,16 @@ class GRU(TextNet):
         embeddings_from: str | None = None,
     ):
         head = nn.Sequential(nn.Linear(4 * width, width), nn.SiLU(), nn.Linear(width, num_classes))
-        super().__init__(num_classes, vocab_size, embedding, _Packed(embedding, width), head, 2 * width, dropout, embeddings_from)
+        super().__init__(
+            num_classes=num_classes,
+            vocab_size=vocab_size,
+            embedding=embedding,
+            reader=_Packed(embedding, width),
+            head=head,
+            features=2 * width,
+            dropout=dropout,
+            embeddings_from=embeddings_from,
+        )
 
 
 class _Packed(nn.Module):

@@ -10,7 +10,9 @@ from torch import nn
 from kcm_lightning.small.ckan import CKAN, CNN
 
 
-def cnn_twin(kan: CKAN, match: Literal["parameters", "step_time"], image_size: int = 32, batch: int = 64) -> CNN:
+def cnn_twin(
+    kan: CKAN, match: Literal["parameters", "step_time"], image_size: int = 32, batch: int = 64
+) -> CNN:
     """A CNN with the skeleton of a CKAN, as wide as its parameters or its step time allow.
 
     Args:

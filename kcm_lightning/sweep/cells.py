@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 _KEYS = {"folder": str, "config": str, "options": dict, "seeds": list, "steps": list, "variants": dict}
 _OF_A_VARIANT = {"config": str, "options": dict, "steps": list, "needs": list}
@@ -26,8 +26,8 @@ class Cell:
         variant: its name.
         seed: of the run.
         folder: the run folder.
-        commands: the words of each of its commands, after `python -m kcm_lightning`; variables of the environment stand as
-            they are in the file.
+        commands: the words of each of its commands, after `python -m kcm_lightning`; variables of the
+            environment stand as they are in the file.
         needs: folders of the cells that must be done before.
     """
 
@@ -43,7 +43,7 @@ class Cell:
         return all(self.mark(step).is_file() for step in range(len(self.commands)))
 
     def mark(self, step: int, state: str = "done") -> Path:
-        """The file that a command leaves which has ended well, or a `fit` that was "begun", with what made it."""
+        """The file that a command leaves when it has ended well, or a `fit` when it has "begun"."""
         return self.folder / f".{state}-{step}"
 
     def made_by(self, step: int) -> str:
@@ -55,13 +55,13 @@ def read_sweep(path: Path) -> list[Cell]:
     """The cells of a sweep's file, in the order of seeds and variants.
 
     Args:
-        path: YAML with `folder`, where the runs go; `config`, a configuration; `options` of all commands; `seeds`; `steps`, the
-            commands of a run ("fit", "calibrate --target lm_rate=0.6", "test --config {run}/calibrated.yaml", ...); and
-            `variants` by name, each with `options`, and perhaps its own `config`, `steps` and `needs`, names of
-            variants that go before it with the same seed. In steps, options and a variant's `config`, `{run}` is the run's
-            folder, `{seed}` its seed, `{sweep}` the sweep's folder, `${NAME}` a variable of the environment. A variant
-            without a `fit` step tests what another one has trained: its `config` is that run's, and its options go to each
-            command.
+        path: YAML with `folder`, where the runs go; `config`, a configuration; `options` of all commands;
+            `seeds`; `steps`, the commands of a run ("fit", "calibrate --target lm_rate=0.6", "test --config
+            {run}/calibrated.yaml", ...); and `variants` by name, each with `options`, and perhaps its own
+            `config`, `steps` and `needs`, names of variants that go before it with the same seed. In steps,
+            options and a variant's `config`, `{run}` is the run's folder, `{seed}` its seed, `{sweep}` the
+            sweep's folder, `${NAME}` a variable of the environment. A variant without a `fit` step tests what
+            another one has trained: its `config` is that run's, and its options go to each command.
 
     Raises:
         InputError: the file is not one of these.
@@ -72,13 +72,18 @@ def read_sweep(path: Path) -> list[Cell]:
         wanted = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no YAML: {error}") from error
-    if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= set(_KEYS):
-        raise InputError(f"{path}: a sweep has folder, config, options, seeds, steps and variants, and nothing else")
+    if not isinstance(wanted, dict) or not {"folder", "seeds", "steps", "variants"} <= set(wanted) <= set(
+        _KEYS
+    ):
+        raise InputError(
+            f"{path}: a sweep has folder, config, options, seeds, steps and variants, and nothing else"
+        )
     _check_kinds(path, wanted, _KEYS)
     if not wanted["variants"] or not wanted["seeds"] or not wanted["folder"]:
         raise InputError(f"{path}: give a folder, and at least one variant and one seed")
     _check_set(path, wanted["folder"])
-    if not all(type(seed) is int for seed in wanted["seeds"]) or len(set(wanted["seeds"])) < len(wanted["seeds"]):
+    seeds = wanted["seeds"]
+    if not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         raise InputError(f"{path}: a seed is a whole number, and none is there twice")
     cells = []
     for seed in wanted["seeds"]:
@@ -88,7 +93,9 @@ def read_sweep(path: Path) -> list[Cell]:
     for cell in cells:
         for needed in cell.needs:
             if needed not in known:
-                raise InputError(f"{path}: variant {cell.variant} needs {needed.parent.name}, which is no variant")
+                raise InputError(
+                    f"{path}: variant {cell.variant} needs {needed.parent.name}, which is no variant"
+                )
     try:
         TopologicalSorter({cell.folder: cell.needs for cell in cells}).prepare()
     except CycleError as error:
@@ -138,7 +145,8 @@ def _cell(path: Path, wanted: dict, name: str, variant: Any, seed: int) -> Cell:
         base = ["--config", filled(str(config)) if fresh else str(folder / "config.yaml")]
         given = [f"--seed_everything={seed}", *words] if fresh else []
         commands.append([command, *base, *given, *map(filled, own), "--run", str(folder)])
-    return Cell(name, seed, folder, commands, [sweep / str(needed) / str(seed) for needed in variant.get("needs") or []])
+    needs = [sweep / str(needed) / str(seed) for needed in variant.get("needs") or []]
+    return Cell(variant=name, seed=seed, folder=folder, commands=commands, needs=needs)
 
 
 def _plain(value: Any) -> str:

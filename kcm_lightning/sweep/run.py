@@ -12,19 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from kcm_lightning.errors import InputError
-from kcm_lightning.results import variants_table, write_text
+from kcm_lightning.results import variants_table
 from kcm_lightning.sweep.cells import Cell, expanded, read_sweep
-from kcm_lightning.tables import markdown_table
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import write_text
+from kcm_lightning.utils.tables import markdown_table
 
 _PAUSE = 2.0  # seconds between looks at what another process does
 
 
 def sweep(path: Path, cell: int | None = None) -> int:
-    """Runs what is not done yet; several processes may do so at once, and a killed one is taken up where it was.
+    """Runs what is not done yet.
+
+    Several processes may do so at once, and a killed one is taken up where it was.
 
     Args:
-        path: as of `read_sweep`.
+        path: YAML of the sweep, see `read_sweep`.
         cell: number of one cell, to run that alone, after those that it needs.
 
     Returns:
@@ -53,12 +56,14 @@ def sweep(path: Path, cell: int | None = None) -> int:
 
 def _check_unchanged(cell: Cell, path: Path) -> None:
     """Whether what a cell has done is what the sweep's file says now."""
-    states = ["done", "begun"] if (cell.folder / "checkpoints" / "last.ckpt").is_file() else ["done"]  # it would be resumed
+    would_be_resumed = (cell.folder / "checkpoints" / "last.ckpt").is_file()
+    states = ["done", "begun"] if would_be_resumed else ["done"]
     for step in range(len(cell.commands)):
         for mark in [cell.mark(step, state) for state in states]:
             if mark.is_file() and (made_by := mark.read_text()) != cell.made_by(step):
                 raise InputError(
-                    f"{path} has changed since {made_by!r} made {cell.folder}: move it away, or change the file back"
+                    f"{path} has changed since {made_by!r} made {cell.folder}: move it away, or change the "
+                    "file back"
                 )
 
 
@@ -67,7 +72,10 @@ def _check_needed(cell: Cell, cells: list[Cell]) -> None:
     begun = any(cell.mark(step).is_file() for step in range(len(cell.commands)))
     gone = [needed.folder for needed in cells if needed.folder in cell.needs and not needed.mark(0).is_file()]
     if begun and gone:
-        raise InputError(f"{cell.folder} was made from {gone[0]}, which is to be made anew: move it away too, or bring that back")
+        raise InputError(
+            f"{cell.folder} was made from {gone[0]}, which is to be made anew: move it away too, or bring "
+            "that back"
+        )
 
 
 def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
@@ -77,7 +85,7 @@ def _with_needed(cells: list[Cell], wanted: Cell) -> list[Cell]:
 
 
 def _pass(cells: list[Cell], failed: set[Path]) -> bool:
-    """Runs each cell that is not done and needs nothing that is not; whether another pass may find more to do."""
+    """Runs each cell that is not done and whose needs are; whether another pass may find more to do."""
     ran = waiting = False
     by_folder = {cell.folder: cell for cell in cells}
     for cell in cells:
@@ -120,14 +128,15 @@ def _run(cell: Cell) -> bool | None:
                 write_text(cell.mark(step, "begun"), cell.made_by(step))
             code, said = _call(cell, words, lock)
             if code:
-                print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {cell.folder / 'sweep.log'}", flush=True)
+                where = cell.folder / "sweep.log"
+                print(f"{cell.variant}, seed {cell.seed}: {words[0]} failed: {said}, see {where}", flush=True)
                 return False
             write_text(cell.mark(step), cell.made_by(step))
     return True
 
 
 def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
-    """Exit status of a command, which holds the lock too, should it outlive this process; and the last line that it said."""
+    """Exit status and last line of a command, which holds the lock too, should it outlive this process."""
     checkpoints = cell.folder / "checkpoints"
     if words[0] == "fit" and (checkpoints / "last.ckpt").is_file():  # it was killed
         words = [*words, "--ckpt_path", "last"]
@@ -142,7 +151,7 @@ def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
 
 @contextmanager
 def _claimed(cell: Cell) -> Iterator[TextIO | None]:
-    """A cell's lock, which the system gives back when the last process ends that holds it; None where another one has it."""
+    """A cell's lock, held until the last process with it ends; None where another process has it."""
     with (cell.folder / ".lock").open("w") as file:
         for pause in (0.0, 0.02, 0.05):  # another process may only be looking whether it is free
             time.sleep(pause)
@@ -152,7 +161,9 @@ def _claimed(cell: Cell) -> Iterator[TextIO | None]:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise InputError(f"the file system of {cell.folder} keeps no locks: {error.strerror}") from error
+                raise InputError(
+                    f"the file system of {cell.folder} keeps no locks: {error.strerror}"
+                ) from error
         else:
             yield None
             return
@@ -163,7 +174,9 @@ def commands(path: Path) -> str:
     """Each cell's commands as one line of shell, for launchers of all kinds."""
     lines = []
     for cell in read_sweep(path):
-        runs = [shlex.join(["python", "-m", "kcm_lightning", *map(expanded, words)]) for words in cell.commands]
+        runs = [
+            shlex.join(["python", "-m", "kcm_lightning", *map(expanded, words)]) for words in cell.commands
+        ]
         lines.append(" && ".join(runs))
     return "\n".join(lines) + "\n"
 
@@ -171,4 +184,6 @@ def commands(path: Path) -> str:
 def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
     """A row a variant of the cells that are done; those without `results.json` are passed over."""
     files = [(cell.variant, cell.folder / "results.json") for cell in cells]
-    return variants_table([(variant, json.loads(file.read_text())) for variant, file in files if file.is_file()])
+    return variants_table(
+        [(variant, json.loads(file.read_text())) for variant, file in files if file.is_file()]
+    )

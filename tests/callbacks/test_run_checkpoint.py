@@ -34,8 +34,15 @@ def fit(folder, scores, ckpt_path=None):
         RunCheckpoint(filename="best", monitor="selection", mode="max", **options),
         RunCheckpoint(filename="last", **options),
     ]
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    trainer = L.Trainer(accelerator="cpu", max_epochs=len(scores), callbacks=callbacks, default_root_dir=folder, **quiet)
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=len(scores), callbacks=callbacks, default_root_dir=folder, **quiet
+    )
     data = DataLoader(torch.ones(2, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""A small captioned data set: pictures of one colour each, whose captions name it."""
+"""A small captioned data set: images of one color each, whose captions name it."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), 
 
 
 def write_odd(folder: Path) -> None:
-    """Pictures that trip readers, in a folder that exists: one cut off, the others whole but odd."""
+    """Images that trip readers, in a folder that exists: one cut off, the others whole but odd."""
     random, truncated = np.random.RandomState(0), folder / "truncated.jpg"
     Image.fromarray(random.randint(0, 255, (200, 300, 3), dtype=np.uint8)).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:5_000])
@@ -21,16 +21,24 @@ def write_odd(folder: Path) -> None:
 
 
 def write(folder: Path, train: int = 32, val: int = 12, test: int = 12) -> Path:
-    """Writes `dataset_tiny.json` in Karpathy's format and the pictures in `images`."""
+    """Writes `dataset_tiny.json` in Karpathy's format and the images in `images`."""
     (folder / "images").mkdir(parents=True)
     random, rows = np.random.RandomState(0), []
     for number in range(train + val + test):
-        colour = list(COLOURS)[number % 4]
+        color = list(COLOURS)[number % 4]
         name = f"{number:03}.jpg"
-        pixels = np.clip(np.array(COLOURS[colour]) + random.randint(-15, 15, (40, 50, 3)), 0, 255).astype(np.uint8)
+        pixels = np.clip(np.array(COLOURS[color]) + random.randint(-15, 15, (40, 50, 3)), 0, 255).astype(
+            np.uint8
+        )
         Image.fromarray(pixels).save(folder / "images" / name, quality=95)
         split = "train" if number < train else "val" if number < train + val else "test"
-        captions = [f"A {colour} wall is all there is.", f"the picture shows a {colour} wall", f"this wall is {colour} all over"]
-        rows.append({"filename": name, "split": split, "sentences": [{"raw": caption} for caption in captions]})
+        captions = [
+            f"A {color} wall is all there is.",
+            f"the image shows a {color} wall",
+            f"this wall is {color} all over",
+        ]
+        rows.append(
+            {"filename": name, "split": split, "sentences": [{"raw": caption} for caption in captions]}
+        )
     (folder / "dataset_tiny.json").write_text(json.dumps({"images": rows, "dataset": "tiny"}))
     return folder

@@ -22,7 +22,14 @@ def rows(count: int, seed: int, products: bool = False) -> list[dict]:
         words = draw.choices(FILL, k=draw.randint(2, 30)) + draw.choices(mood, k=2)
         draw.shuffle(words)
         text = f"{' '.join(words)} {seed}-{number}."
-        result.append({"reviewText": text, "overall": stars, "summary": None, "asin": f"B{number % 40:03}" if products else None})
+        result.append(
+            {
+                "reviewText": text,
+                "overall": stars,
+                "summary": None,
+                "asin": f"B{number % 40:03}" if products else None,
+            }
+        )
     return result
 
 

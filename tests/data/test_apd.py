@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kcm_lightning.data import APD
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 from tests.data.review_files import rows, write
 
 
@@ -51,7 +51,9 @@ def test_balance_moves_what_is_too_much_to_the_pool(make):
     for split in ("train", "val", "test"):
         counts = data.batches.labels[data.positions[split]].bincount().tolist()
         assert counts[0] == counts[1] == min(whole.batches.labels[whole.positions[split]].bincount().tolist())
-    assert texts_of(data, "pool") == texts_of(whole, "pool") | (texts_of(whole, "train") - texts_of(data, "train"))
+    assert texts_of(data, "pool") == texts_of(whole, "pool") | (
+        texts_of(whole, "train") - texts_of(data, "train")
+    )
 
 
 def test_splits_share_no_text_and_no_product(make):
@@ -77,7 +79,7 @@ def test_a_review_is_on_the_same_side_alone_and_with_other_categories(make):
     assert len(together.batches.facts["categories"]) == 6
     place = {text: key for key, text in zip(*_keys_and_texts(alone), strict=True)}
     for key, text in zip(*_keys_and_texts(together), strict=True):
-        assert place.get(text, key) == key  # the stable place does not depend on the selection either
+        assert place.get(text, key) == key  # the sample id does not depend on the selection either
 
 
 def _keys_and_texts(data):
@@ -100,7 +102,9 @@ def test_tokens_are_the_tokenizers_and_padding_is_zero(make):
         assert tokens[: len(wanted)].tolist() == wanted and not tokens[len(wanted) :].any()
         lengths.append(len(wanted))
     assert batch["small"].shape[1] == max(lengths) == 12
-    whole = [len(data.tokenizer(text)["input_ids"]) for text in data.batches.texts(torch.arange(len(data.batches)))]
+    whole = [
+        len(data.tokenizer(text)["input_ids"]) for text in data.batches.texts(torch.arange(len(data.batches)))
+    ]
     assert data.fingerprint()["truncated"] == pytest.approx(sum(length > 12 for length in whole) / len(whole))
 
 
@@ -127,7 +131,10 @@ def test_token_dropout_masks_words_in_training_alone(make):
     words = clean != 0
     assert torch.equal(clean, batch["small"]) and torch.equal(dropped != 0, words)
     changed = (dropped != clean)[words]
-    assert 0.4 < changed.float().mean() < 0.6 and (dropped[dropped != clean] == data.tokenizer.mask_token_id).all()
+    assert (
+        0.4 < changed.float().mean() < 0.6
+        and (dropped[dropped != clean] == data.tokenizer.mask_token_id).all()
+    )
 
 
 def test_a_users_own_texts(make):
@@ -147,7 +154,11 @@ def test_lines_that_are_no_json_are_skipped_counted_and_named(make, tmp_path):
     path = tmp_path / "reviews_Baby_5.json"
     path.write_text("\n".join(lines))
     read = make(root=str(tmp_path), prepared=str(tmp_path / "p")).fingerprint()["read"]["Baby"]
-    assert (read["broken_lines"], read["first_broken_lines"], read["without_text_or_stars"]) == (2, [11, 401], 1)
+    assert (read["broken_lines"], read["first_broken_lines"], read["without_text_or_stars"]) == (
+        2,
+        [11, 401],
+        1,
+    )
     path.write_text("\n".join(lines[:100] + ["{"] * 5))
     with pytest.raises(InputError, match=r"6 of 105 lines are no JSON \(lines 11, 101, "):
         make(root=str(tmp_path), prepared=str(tmp_path / "q"))
@@ -157,7 +168,11 @@ def test_lines_that_are_no_json_are_skipped_counted_and_named(make, tmp_path):
 def test_damaged_files(make, tmp_path):
     whole = (make.root / "reviews_Baby_5.json.gz").read_bytes()
     path = tmp_path / "reviews_Baby_5.json.gz"
-    damaged = {"no gzip file": b"this is text", "is cut off after": whole[: len(whole) // 2], "damaged": _flipped(whole)}
+    damaged = {
+        "no gzip file": b"this is text",
+        "is cut off after": whole[: len(whole) // 2],
+        "damaged": _flipped(whole),
+    }
     for said, content in damaged.items():
         path.write_bytes(content)
         with pytest.raises(InputError, match=said):
@@ -178,17 +193,32 @@ def test_bad_options(make, tmp_path):
         make("Toys")
     with pytest.raises(InputError, match="no reviews of 'Baby'"):
         make(root=str(tmp_path))
-    for options in ({"test_share": 1.5}, {"test_share": 0.6, "val_share": 0.5}, {"token_dropout": 1.0}, {"batch_size": 0}):
+    for options in (
+        {"test_share": 1.5},
+        {"test_share": 0.6, "val_share": 0.5},
+        {"token_dropout": 1.0},
+        {"batch_size": 0},
+    ):
         with pytest.raises(InputError):
             make(setup=False, **options)
-    write(tmp_path / "reviews_Baby_5.json.gz", [row for row in rows(300, seed=4) if row["overall"] != 1 and row["overall"] != 2])
+    write(
+        tmp_path / "reviews_Baby_5.json.gz",
+        [row for row in rows(300, seed=4) if row["overall"] != 1 and row["overall"] != 2],
+    )
     with pytest.raises(InputError, match=r"Baby has no negative review in its train split"):
         make(root=str(tmp_path), prepared=str(tmp_path / "p"))
 
 
 def test_odd_lines_stop_nothing(make, tmp_path):
     reviews = rows(600, seed=3)
-    odd = [{"overall": 3.5}, {"overall": "5.0"}, {"overall": True}, {"overall": 7}, {"overall": float("nan")}, {"reviewText": 5}]
+    odd = [
+        {"overall": 3.5},
+        {"overall": "5.0"},
+        {"overall": True},
+        {"overall": 7},
+        {"overall": float("nan")},
+        {"reviewText": 5},
+    ]
     for row, change in zip(reviews, odd, strict=False):
         row |= change
     reviews[50]["asin"], reviews[51]["asin"] = 12345, ["a"]
@@ -213,7 +243,9 @@ def test_a_text_of_two_products_is_tested_on_or_trained_on_but_not_both(make, tm
     assert "great box, in two shops" in texts_of(make("Office_Products", **options), "test")
     together = make("all", **options)
     assert "great box, in two shops" in texts_of(together, "test")
-    assert not any("great box, in two shops" in texts_of(together, split) for split in ("train", "pool", "val"))
+    assert not any(
+        "great box, in two shops" in texts_of(together, split) for split in ("train", "pool", "val")
+    )
 
 
 def test_what_a_killed_process_left_is_no_obstacle(make, tmp_path):
@@ -232,11 +264,15 @@ def test_tokenizers_that_do_not_fit(make, tmp_path, word_tokenizer):
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
-    other = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[UNK]", unk_token="[UNK]")
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, pad_token="[UNK]", unk_token="[UNK]"
+    )
     other.save_pretrained(tmp_path / "padded")
     with pytest.raises(InputError, match="does not pad with token 0"):
         APD(str(make.root), "Baby", tokenizer=str(tmp_path / "padded"), prepared=str(tmp_path / "p")).setup()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]").save_pretrained(tmp_path / "bare")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]").save_pretrained(
+        tmp_path / "bare"
+    )
     bare = {"tokenizer": str(tmp_path / "bare"), "prepared": str(tmp_path / "p")}
     with pytest.raises(InputError, match="has no mask token"):
         APD(str(make.root), "Baby", token_dropout=0.1, **bare).setup()

@@ -2,7 +2,15 @@
 
 import torch
 
-from kcm_lightning.data.augment import cutmix, cutout, rand_augment, random_crop, random_flip, random_rotation, some_cutmix
+from kcm_lightning.data.augment import (
+    cutmix,
+    cutout,
+    rand_augment,
+    random_crop,
+    random_flip,
+    random_rotation,
+    some_cutmix,
+)
 
 
 def test_every_crop_is_a_window_of_its_padded_image():
@@ -12,7 +20,12 @@ def test_every_crop_is_a_window_of_its_padded_image():
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     places = set()
     for i in range(40):
-        found = [(y, x) for y in range(5) for x in range(5) if torch.equal(padded[i, :, y : y + 6, x : x + 5], crops[i])]
+        found = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if torch.equal(padded[i, :, y : y + 6, x : x + 5], crops[i])
+        ]
         assert len(found) == 1
         places.add(found[0])
     assert crops.shape == images.shape and crops.dtype == torch.uint8 and len(places) > 15
@@ -60,7 +73,9 @@ def test_rand_augment_keeps_shape_and_type():
 def test_rotation_takes_each_pixel_from_its_turned_place(monkeypatch):
     torch.manual_seed(0)
     images = torch.randint(1, 256, (6, 3, 8, 8), dtype=torch.uint8)
-    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.full(size, 1.0))  # the largest angle for each
+    monkeypatch.setattr(
+        torch, "rand", lambda *size, **options: torch.full(size, 1.0)
+    )  # the largest angle for each
     for degrees, turns in ((90, 1), (180, 2)):
         turned = random_rotation(images, degrees)
         assert any(torch.equal(turned, images.rot90(way * turns, (2, 3))) for way in (1, -1))

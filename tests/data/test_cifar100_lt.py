@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import random_split
 
 from kcm_lightning.data import CIFAR100LT
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from kcm_lightning.data.download import download, fetch_and_unpack
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 
 CONTENT = bytes(range(256)) * 5_000
 
@@ -92,17 +92,17 @@ def test_a_zip_is_fetched_unpacked_and_done_with_and_gone_on_with_where_it_was_c
     def fetch(url, path):
         fetched.append(path.name)
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("pictures/1.txt", "one")
-            archive.writestr("pictures/2.txt", "two")
+            archive.writestr("images/1.txt", "one")
+            archive.writestr("images/2.txt", "two")
 
     monkeypatch.setattr("kcm_lightning.data.download.download", fetch)
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "1.txt").write_text("half")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.txt").write_text("half")
     (tmp_path / "a.zip.part").touch()  # a fetch that was cut off
-    fetch_and_unpack("http://x/a.zip", tmp_path, "pictures")
-    assert (tmp_path / "pictures" / "1.txt").read_text() == "one" and not (tmp_path / "a.zip").exists()
+    fetch_and_unpack("http://x/a.zip", tmp_path, "images")
+    assert (tmp_path / "images" / "1.txt").read_text() == "one" and not (tmp_path / "a.zip").exists()
     (tmp_path / "a.zip.part").unlink()
-    fetch_and_unpack("http://x/a.zip", tmp_path, "pictures")
+    fetch_and_unpack("http://x/a.zip", tmp_path, "images")
     assert fetched == ["a.zip"]
     monkeypatch.setattr("kcm_lightning.data.download.download", lambda url, path: path.write_bytes(b"no zip"))
     with pytest.raises(InputError, match="came damaged"):

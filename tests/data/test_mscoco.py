@@ -1,4 +1,4 @@
-"""Captioned pictures: formats, vocabulary, damaged and odd files, and what an answered file leaves out."""
+"""Captioned images: formats, vocabulary, damaged and odd files, and what an answered file leaves out."""
 
 import json
 
@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from kcm_lightning.data import MSCOCO
-from kcm_lightning.data.picture_store import PictureStore
+from kcm_lightning.data.image_store import ImageStore
 from kcm_lightning.data.vocabulary import Vocabulary
-from kcm_lightning.errors import InputError
-from kcm_lightning.pictures import open_picture
-from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.image_io import open_image
+from kcm_lightning.utils.tokens import BEGIN, END, PADDING, UNKNOWN
 from tests.data.caption_data import write, write_odd
 
 
@@ -21,7 +21,12 @@ def make(tmp_path):
     write(tmp_path / "tiny")
 
     def make(setup=True, **options) -> MSCOCO:
-        settings = {"root": str(tmp_path / "tiny"), "captions": "dataset_tiny.json", "images": "images", "image_size": 16}
+        settings = {
+            "root": str(tmp_path / "tiny"),
+            "captions": "dataset_tiny.json",
+            "images": "images",
+            "image_size": 16,
+        }
         data = MSCOCO(**{**settings, "prepared": str(tmp_path / "prepared"), "vocab_size": 18, **options})
         if setup:
             data.setup()
@@ -33,11 +38,15 @@ def make(tmp_path):
 
 def test_splits_captions_and_pixels(make):
     data = make()
-    assert {split: len(rows) for split, rows in data.positions.items()} == {"train": 32, "val": 12, "test": 12}
+    assert {split: len(rows) for split, rows in data.positions.items()} == {
+        "train": 32,
+        "val": 12,
+        "test": 12,
+    }
     batch = data.view(data.batches[data.positions["test"][:4]], augment=False)
     assert batch["pixels"].shape == batch["small"].shape == (4, 3, 16, 16)
     assert batch["pixels"].float().mean((2, 3)).argmax(1)[:3].tolist() == [0, 1, 2]  # red, green, blue
-    assert data.references(batch["index"])[0][1] == "the picture shows a red wall"
+    assert data.references(batch["index"])[0][1] == "the image shows a red wall"
     assert data.vocabulary.decode(batch["target"][0].tolist()) == "a red wall is all there is"
     assert batch["large"][0].endswith("044.jpg")
 
@@ -56,11 +65,17 @@ def test_pool_takes_the_first_half_of_val(make):
     assert data.fingerprint()["test"] == whole.fingerprint()["test"]
 
 
-def test_pictures_without_an_answer_are_left_out_and_counted(make):
+def test_images_without_an_answer_are_left_out_and_counted(make):
     answers = make.folder / "answers.jsonl"
-    answers.write_text("".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "x"}) + "\n" for n in range(30, 50)))
+    answers.write_text(
+        "".join(json.dumps({"filename": f"{n:03}.jpg", "caption": "x"}) + "\n" for n in range(30, 50))
+    )
     data = make(answered=str(answers))
-    assert len(data.positions["train"]) == 32 and len(data.positions["val"]) == 12 and len(data.positions["test"]) == 6
+    assert (
+        len(data.positions["train"]) == 32
+        and len(data.positions["val"]) == 12
+        and len(data.positions["test"]) == 6
+    )
     assert data.fingerprint()["left_out"] == {"bad": 0, "uncaptioned": 0, "unanswered": 6}
 
 
@@ -79,14 +94,19 @@ def test_official_annotation_files(make, tmp_path):
             for i, s in enumerate(row["sentences"])
         ]
         files[split] = f"captions_{split}2017.json"
-        (root / files[split]).write_text(json.dumps({"images": images, "annotations": notes, "info": {}, "licenses": []}))
+        (root / files[split]).write_text(
+            json.dumps({"images": images, "annotations": notes, "info": {}, "licenses": []})
+        )
     official, karpathy = make(root=str(root), annotations=files), make()
     for split in ("train", "val", "test"):
         assert official.fingerprint()[split] == karpathy.fingerprint()[split]
     assert official.name == "coco" and karpathy.name.startswith("tiny-")
     del files["test"]
     halved, whole = make(root=str(root), annotations=files).positions, official.positions
-    assert halved["val"].tolist() == whole["val"][::2].tolist() and halved["test"].tolist() == whole["val"][1::2].tolist()
+    assert (
+        halved["val"].tolist() == whole["val"][::2].tolist()
+        and halved["test"].tolist() == whole["val"][1::2].tolist()
+    )
 
 
 def test_sets_with_one_file_name_are_two_sets(make):
@@ -96,37 +116,45 @@ def test_sets_with_one_file_name_are_two_sets(make):
     assert make(setup=False).name != first.name
 
 
-def test_pictures_of_one_name_in_several_folders_are_several_pictures(make, tmp_path):
+def test_images_of_one_name_in_several_folders_are_several_images(make, tmp_path):
     root, files = tmp_path / "coco", {}
-    for split, colour in (("train", "red"), ("val", "green"), ("test", "blue")):
+    for split, color in (("train", "red"), ("val", "green"), ("test", "blue")):
         (root / f"{split}2017").mkdir(parents=True)
-        Image.new("RGB", (20, 20), colour).save(root / f"{split}2017" / "000.jpg")
+        Image.new("RGB", (20, 20), color).save(root / f"{split}2017" / "000.jpg")
         files[split] = f"captions_{split}2017.json"
-        images, notes = [{"id": 1, "file_name": "000.jpg"}], [{"id": 1, "image_id": 1, "caption": f"all {colour}"}]
+        images, notes = (
+            [{"id": 1, "file_name": "000.jpg"}],
+            [{"id": 1, "image_id": 1, "caption": f"all {color}"}],
+        )
         (root / files[split]).write_text(json.dumps({"images": images, "annotations": notes}))
     data = make(root=str(root), annotations=files, vocab_size=5)
-    for split, colour in (("train", "red"), ("val", "green"), ("test", "blue")):
-        assert data.references(data.batches[data.positions[split]]["index"]) == [[f"all {colour}"]]
-    (root / files["val"]).write_text(json.dumps({"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": []}))
-    with pytest.raises(InputError, match="no picture of split val can be used; left out: 1 uncaptioned"):
+    for split, color in (("train", "red"), ("val", "green"), ("test", "blue")):
+        assert data.references(data.batches[data.positions[split]]["index"]) == [[f"all {color}"]]
+    (root / files["val"]).write_text(
+        json.dumps({"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": []})
+    )
+    with pytest.raises(InputError, match="no image of split val can be used; left out: 1 uncaptioned"):
         make(root=str(root), annotations=files, vocab_size=5)
-    instances = {"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": [{"id": 1, "image_id": 1, "bbox": []}]}
+    instances = {
+        "images": [{"id": 1, "file_name": "000.jpg"}],
+        "annotations": [{"id": 1, "image_id": 1, "bbox": []}],
+    }
     (root / files["val"]).write_text(json.dumps(instances))
     with pytest.raises(InputError, match="is no file of captions"):
         make(root=str(root), annotations=files, vocab_size=5)
 
 
-def test_pictures_are_upright_and_of_any_depth(tmp_path):
-    picture = Image.new("RGB", (30, 20), "red")
-    turned = picture.getexif()
+def test_images_are_upright_and_of_any_depth(tmp_path):
+    image = Image.new("RGB", (30, 20), "red")
+    turned = image.getexif()
     turned[274] = 6
-    picture.save(tmp_path / "turned.jpg", exif=turned)
-    assert open_picture(tmp_path / "turned.jpg").size == (20, 30)
+    image.save(tmp_path / "turned.jpg", exif=turned)
+    assert open_image(tmp_path / "turned.jpg").size == (20, 30)
     Image.fromarray(np.full((4, 4), 32768, dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert np.asarray(open_picture(tmp_path / "deep.png"))[0, 0].tolist() == [128, 128, 128]
+    assert np.asarray(open_image(tmp_path / "deep.png"))[0, 0].tolist() == [128, 128, 128]
 
 
-def test_a_picture_that_changes_under_its_name_is_another_one(make, tmp_path):
+def test_a_image_that_changes_under_its_name_is_another_one(make, tmp_path):
     class OneProcess:
         world_size, global_rank, training = 1, 0, False
 
@@ -134,26 +162,28 @@ def test_a_picture_that_changes_under_its_name_is_another_one(make, tmp_path):
     folder.mkdir()
     data = make(predict_folder=str(folder))
     data.trainer = OneProcess()
-    for colour in ("red", "blue"):
-        Image.new("RGB", (20, 20 if colour == "red" else 30), colour).save(folder / "a.png")
+    for color in ("red", "blue"):
+        Image.new("RGB", (20, 20 if color == "red" else 30), color).save(folder / "a.png")
         (batch,) = data.predict_dataloader()
         places += batch["index"].tolist()
     assert len(set(places)) == 2
 
 
-def test_bad_pictures_are_found_before_training(make):
+def test_bad_images_are_found_before_training(make):
     first, second = make.folder / "images" / "003.jpg", make.folder / "images" / "040.jpg"
     first.write_bytes(first.read_bytes()[:300])
     second.unlink()
-    with pytest.raises(InputError, match=r"2 pictures are missing or damaged: .*003\.jpg, .*040\.jpg; --data\.bad_pictures=skip"):
+    with pytest.raises(
+        InputError, match=r"2 images are missing or damaged: .*003\.jpg, .*040\.jpg; --data\.bad_images=skip"
+    ):
         make()
-    data = make(bad_pictures="skip")
+    data = make(bad_images="skip")
     assert len(data.positions["train"]) == 31 and len(data.positions["val"]) == 11
     assert data.fingerprint()["left_out"]["bad"] == 2
 
 
 @pytest.fixture
-def odd_pictures(tmp_path):
+def odd_images(tmp_path):
     folder, random = tmp_path / "odd", np.random.RandomState(0)
     folder.mkdir()
     for number in range(195):
@@ -162,22 +192,33 @@ def odd_pictures(tmp_path):
     return folder
 
 
-def test_odd_pictures_are_read_and_bad_ones_named(odd_pictures, tmp_path):
-    paths = sorted(odd_pictures.iterdir())
-    PictureStore.make(tmp_path / "store", paths, 16)
-    store = PictureStore(tmp_path / "store")
+def test_odd_images_are_read_and_bad_ones_named(odd_images, tmp_path):
+    paths = sorted(odd_images.iterdir())
+    ImageStore.make(tmp_path / "store", paths, 16)
+    store = ImageStore(tmp_path / "store")
     assert [paths[number].name for number in store.bad] == ["truncated.jpg"]
-    colours = {path.name: store[torch.tensor([n])][0].float().mean((1, 2)).round().tolist() for n, path in enumerate(paths)}
-    assert colours["alpha.png"] == [255, 255, 255] and colours["dot.png"] == [0, 0, 255] and colours["wide.png"] == [0, 128, 0]
-    assert colours["cmyk.jpg"][0] > 200 and max(colours["cmyk.jpg"][1:]) < 60
+    colors = {
+        path.name: store[torch.tensor([n])][0].float().mean((1, 2)).round().tolist()
+        for n, path in enumerate(paths)
+    }
+    assert (
+        colors["alpha.png"] == [255, 255, 255]
+        and colors["dot.png"] == [0, 0, 255]
+        and colors["wide.png"] == [0, 128, 0]
+    )
+    assert colors["cmyk.jpg"][0] > 200 and max(colors["cmyk.jpg"][1:]) < 60
     with pytest.raises(OSError):
-        open_picture(odd_pictures / "truncated.jpg")
+        open_image(odd_images / "truncated.jpg")
 
 
 def test_vocabulary_of_words():
     words = Vocabulary.of(["A red dog's ball.", "a red cat"], size=6)
     assert words.units == ["a", "red"] and len(words) == 6
-    assert words.encode("A blue, red", 5) == [4, UNKNOWN, 5, END] and words.encode("a a a a a", 3) == [4, 4, END]
+    assert words.encode("A blue, red", 5) == [4, UNKNOWN, 5, END] and words.encode("a a a a a", 3) == [
+        4,
+        4,
+        END,
+    ]
     assert words.decode([BEGIN, 4, 5, END, 4]) == "a red" and words.decode([PADDING, UNKNOWN]) == ""
 
 
@@ -221,9 +262,13 @@ def test_bad_input(make, tmp_path):
         make().batch_of([str(tmp_path / "cut.json")])
 
 
-@pytest.mark.parametrize(("name", "images", "sizes"), [("coco", "", (426, 54, 84)), ("flickr8k", "images", (775, 115, 129))])
-def test_real_pictures(real_data, tmp_path, name, images, sizes):
-    data = MSCOCO(str(real_data / name), f"dataset_{name}.json", images=images, vocab_size=1000, prepared=str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "images", "sizes"), [("coco", "", (426, 54, 84)), ("flickr8k", "images", (775, 115, 129))]
+)
+def test_real_images(real_data, tmp_path, name, images, sizes):
+    data = MSCOCO(
+        str(real_data / name), f"dataset_{name}.json", images=images, vocab_size=1000, prepared=str(tmp_path)
+    )
     data.setup()
     assert tuple(len(data.positions[split]) for split in ("train", "val", "test")) == sizes
     assert data.name == name and data.fingerprint()["left_out"]["bad"] == 0

@@ -9,7 +9,10 @@ from kcm_lightning.kan import KANConv2d, KANLinear, bspline_basis
 
 def edge(layer, x, out, channel, place=()):
     """The function on one edge, applied to a tensor of inputs of that channel."""
-    low, high = layer.grid_low[channel : channel + 1].double(), layer.grid_high[channel : channel + 1].double()
+    low, high = (
+        layer.grid_low[channel : channel + 1].double(),
+        layer.grid_high[channel : channel + 1].double(),
+    )
     basis = bspline_basis(x.unsqueeze(-1), low, high, layer.grid, layer.order).squeeze(-1)  # (..., K)
     inside = channel % (layer.in_features // layer.groups)
     coefficients = layer.spline_weight[(out, slice(None), inside, *place)].double()
@@ -36,7 +39,9 @@ def test_linear_is_a_sum_over_edges():
 def test_conv_is_a_sum_over_edges_of_each_patch(options):
     layer = KANConv2d(4, 6, (3, 2), **options).double()
     x = torch.randn(2, 4, 7, 6, dtype=torch.float64)
-    pad, stride, dilation = (torch.nn.modules.utils._pair(v) for v in (layer.padding, layer.stride, layer.dilation))
+    pad, stride, dilation = (
+        torch.nn.modules.utils._pair(v) for v in (layer.padding, layer.stride, layer.dilation)
+    )
     out = layer(x)
     expected = torch.zeros_like(out)
     for o in range(6):
@@ -45,13 +50,19 @@ def test_conv_is_a_sum_over_edges_of_each_patch(options):
             for a in range(3):
                 for b in range(2):
                     applied = F.pad(edge(layer, x[:, i], o, i, (a, b)), (pad[1], pad[1], pad[0], pad[0]))
-                    rows = slice(a * dilation[0], a * dilation[0] + stride[0] * (out.shape[2] - 1) + 1, stride[0])
-                    columns = slice(b * dilation[1], b * dilation[1] + stride[1] * (out.shape[3] - 1) + 1, stride[1])
+                    rows = slice(
+                        a * dilation[0], a * dilation[0] + stride[0] * (out.shape[2] - 1) + 1, stride[0]
+                    )
+                    columns = slice(
+                        b * dilation[1], b * dilation[1] + stride[1] * (out.shape[3] - 1) + 1, stride[1]
+                    )
                     expected[:, o] += applied[:, rows, columns]
     torch.testing.assert_close(out, expected)
 
 
-@pytest.mark.parametrize("layer", [KANLinear(3, 2), KANConv2d(2, 2, (2, 1), padding=(1, 0), groups=2, grid=2)])
+@pytest.mark.parametrize(
+    "layer", [KANLinear(3, 2), KANConv2d(2, 2, (2, 1), padding=(1, 0), groups=2, grid=2)]
+)
 def test_gradcheck(layer):
     layer = layer.double()
     shape = (5, 3) if isinstance(layer, KANLinear) else (1, 2, 3, 2)
@@ -121,11 +132,11 @@ def test_grid_update_to_the_same_grid_changes_nothing():
     torch.testing.assert_close(layer.spline_weight, weight, atol=1e-5, rtol=1e-4)
 
 
-def test_regularisation_is_safe_at_zero_and_smallest_on_few_edges():
+def test_regularization_is_safe_at_zero_and_smallest_on_few_edges():
     layer = KANLinear(3, 4)
     with torch.no_grad():
         layer.spline_weight.zero_()
-    loss = layer.regularisation()
+    loss = layer.regularization()
     loss.backward()
     assert loss < 1e-30 and torch.isfinite(layer.spline_weight.grad).all()
     spread, single = KANLinear(3, 4), KANLinear(3, 4)
@@ -133,7 +144,7 @@ def test_regularisation_is_safe_at_zero_and_smallest_on_few_edges():
         spread.spline_weight.fill_(1 / 12)
         single.spline_weight.zero_()
         single.spline_weight[0, :, 0] = 1
-    torch.testing.assert_close(spread.regularisation() - single.regularisation(), torch.tensor(12.0).log())
+    torch.testing.assert_close(spread.regularization() - single.regularization(), torch.tensor(12.0).log())
 
 
 @pytest.mark.parametrize("options", [{"grid": 0}, {"grid_range": (1.0, -1.0)}])

@@ -70,7 +70,9 @@ def test_gradcheck():
     values = tuple(v.detach().requires_grad_() for v in values)
 
     def run(x, *values):
-        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x, mask_of([4, 2], 4)))
+        return torch.func.functional_call(
+            layer, dict(zip(names, values, strict=True)), (x, mask_of([4, 2], 4))
+        )
 
     assert torch.autograd.gradcheck(run, (x, *values))
 

@@ -19,7 +19,11 @@ def cox_de_boor(x: float, i: int, order: int, knots: list[float]) -> float:
     if order == 0:
         return float(knots[i] <= x < knots[i + 1])
     rising = (x - knots[i]) / (knots[i + order] - knots[i]) * cox_de_boor(x, i, order - 1, knots)
-    falling = (knots[i + order + 1] - x) / (knots[i + order + 1] - knots[i + 1]) * cox_de_boor(x, i + 1, order - 1, knots)
+    falling = (
+        (knots[i + order + 1] - x)
+        / (knots[i + order + 1] - knots[i + 1])
+        * cox_de_boor(x, i + 1, order - 1, knots)
+    )
     return rising + falling
 
 
@@ -29,10 +33,14 @@ def test_equals_naive_recursion_and_scipy(grid, order):
     step = (high - low) / grid
     knots = [low + step * i for i in range(-order, grid + order + 1)]
     x = torch.linspace(low, high - 1e-6, 60, dtype=torch.float64)
-    naive = torch.tensor([[cox_de_boor(v, i, order, knots) for i in range(grid + order)] for v in x.tolist()], dtype=x.dtype)
+    naive = torch.tensor(
+        [[cox_de_boor(v, i, order, knots) for i in range(grid + order)] for v in x.tolist()], dtype=x.dtype
+    )
     library = BSpline.design_matrix(x.numpy(), np.array(knots), order).toarray()
     for dtype, atol in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
-        ours = bspline_basis(x.to(dtype).unsqueeze(-1), *ends(low, high, dtype=dtype), grid, order).squeeze(-1)
+        ours = bspline_basis(x.to(dtype).unsqueeze(-1), *ends(low, high, dtype=dtype), grid, order).squeeze(
+            -1
+        )
         torch.testing.assert_close(ours.double(), naive, atol=atol, rtol=0)
         torch.testing.assert_close(ours.double(), torch.from_numpy(library), atol=atol, rtol=0)
 
@@ -49,7 +57,11 @@ def test_equals_pykan():
 
 @pytest.mark.parametrize("grid, order", GRIDS)
 def test_partition_of_unity_everywhere_and_constant_outside(grid, order):
-    x = torch.tensor([-1e4, -3.0, -2.0, 0.3, 2.0, 3.0, 1e4], dtype=torch.float64).unsqueeze(-1).requires_grad_()
+    x = (
+        torch.tensor([-1e4, -3.0, -2.0, 0.3, 2.0, 3.0, 1e4], dtype=torch.float64)
+        .unsqueeze(-1)
+        .requires_grad_()
+    )
     basis = bspline_basis(x, *ends(-2, 2), grid, order)
     torch.testing.assert_close(basis.sum(-2), torch.ones_like(x))
     torch.testing.assert_close(basis[0], basis[2])
@@ -75,13 +87,15 @@ def test_both_formulations_agree(grid, order):
     torch.testing.assert_close(spline._closed(exact, clamped, grid, order, x.dtype), local)
     gradient = torch.randn_like(local)
     torch.testing.assert_close(
-        spline._closed_gradient(clamped, gradient, grid, order), spline._local_gradient(clamped, gradient, grid, order)
+        spline._closed_gradient(clamped, gradient, grid, order),
+        spline._local_gradient(clamped, gradient, grid, order),
     )
 
 
 @pytest.mark.parametrize("dtype, error", [(torch.float16, 5e-4), (torch.bfloat16, 4e-3)])
 def test_half_precision_rounds_once(dtype, error):
-    """Inputs are what they are in half precision; the basis of them is exact up to one rounding of the result."""
+    """Inputs are what they are in half precision; the basis of them is exact up to one rounding of the
+    result."""
     x = torch.cat([torch.randn(500, 2) * 2, torch.tensor([[1e4, -1e4]])]).to(dtype)
     half = expand(x, *ends(-2, 2, 2, torch.float32), 5, 3, dtype)
     exact = expand(x.double(), *ends(-2, 2, 2), 5, 3, torch.float64)
@@ -92,4 +106,8 @@ def test_half_precision_rounds_once(dtype, error):
 def test_nan_comes_out_as_nan_of_its_own_channel_alone():
     x = torch.tensor([[float("nan"), 0.5], [0.1, 0.2]], requires_grad=True)
     basis = bspline_basis(x, *ends(-2, 2, 2, torch.float32), 5, 3)
-    assert basis[0, :, 0].isnan().any() and torch.isfinite(basis[0, :, 1]).all() and torch.isfinite(basis[1]).all()
+    assert (
+        basis[0, :, 0].isnan().any()
+        and torch.isfinite(basis[0, :, 1]).all()
+        and torch.isfinite(basis[1]).all()
+    )

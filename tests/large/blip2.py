@@ -14,8 +14,24 @@ def _tokenizer_of_words():
         "<s>",
         "</s>",
         "<unk>",
-        *["a", "photo", "of", "the", "dog", "cat", "man", "on", "grass", "small", "model", "says", "red", "with", ":"],
-        *["green", "blue", "white", "wall", "is", "this", "picture", "shows", "all", "there", "over"],
+        *[
+            "a",
+            "photo",
+            "of",
+            "the",
+            "dog",
+            "cat",
+            "man",
+            "on",
+            "grass",
+            "small",
+            "model",
+            "says",
+            "red",
+            "with",
+            ":",
+        ],
+        *["green", "blue", "white", "wall", "is", "this", "image", "shows", "all", "there", "over"],
         *"0123456789%.",
     ]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
@@ -45,8 +61,15 @@ def save_tiny_blip2(folder: Path, width: int = 32, layers: int = 2, image: int =
 
     torch.manual_seed(0)
     tokenizer = _tokenizer_of_words()
-    processor = Blip2Processor(BlipImageProcessor(size={"height": image, "width": image}), tokenizer, num_query_tokens=4)
-    sizes = {"hidden_size": width, "num_attention_heads": 2, "num_hidden_layers": layers, "intermediate_size": width * 3 // 2}
+    processor = Blip2Processor(
+        BlipImageProcessor(size={"height": image, "width": image}), tokenizer, num_query_tokens=4
+    )
+    sizes = {
+        "hidden_size": width,
+        "num_attention_heads": 2,
+        "num_hidden_layers": layers,
+        "intermediate_size": width * 3 // 2,
+    }
     text = OPTConfig(
         vocab_size=len(tokenizer), hidden_size=width, word_embed_proj_dim=width, ffn_dim=width * 3 // 2, num_hidden_layers=layers,
         num_attention_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,

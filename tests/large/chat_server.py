@@ -1,4 +1,5 @@
-"""A server that speaks the chat protocol truly and can be told to misbehave; nothing here is part of the project."""
+"""A server that speaks the chat protocol truly and can be told to misbehave; nothing here is part of the
+project."""
 
 import json
 import math
@@ -20,14 +21,16 @@ class ChatServer:
     Args:
         faults: share of the requests that go wrong, by kind: "429", "500", "cut", "hang", "garbage".
         off_format: texts that contain this word are never answered in the asked form.
-        odd: what else is odd about it: "no usage", "no content", "no choices", "pieces" (the word in two tokens and an end),
-            "too long" (texts that contain `long` are refused).
+        odd: what else is odd about it: "no usage", "no content", "no choices", "pieces" (the word in two
+            tokens and an end), "too long" (texts that contain `long` are refused).
         logprobs: whether the server has log-probabilities; where not, it refuses requests that ask for them.
         echo_key: whether error messages repeat the key, as some servers do.
         delay: seconds that an answer takes.
     """
 
-    def __init__(self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None, odd=None):
+    def __init__(
+        self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None, odd=None
+    ):
         self.faults, self.off_format, self.logprobs = faults or {}, off_format, logprobs
         self.echo_key, self.delay, self.always, self.odd = echo_key, delay, always, odd
         self.random, self.lock = random.Random(0), threading.Lock()
@@ -67,7 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: dict | bytes, headers=(), cut: bool = False):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(data))), *headers):
+        for name, value in (
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(data))),
+            *headers,
+        ):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data[: len(data) // 2] if cut else data)
@@ -76,8 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, message: str, headers=()):
         if self.owner.echo_key:
-            message += f" {'x' * self.owner.random.randint(0, 330)} (you sent {self.headers['Authorization']})"
-        self._send(status, {"error": {"message": message, "type": "error", "param": None, "code": None}}, headers)
+            message += (
+                f" {'x' * self.owner.random.randint(0, 330)} (you sent {self.headers['Authorization']})"
+            )
+        self._send(
+            status, {"error": {"message": message, "type": "error", "param": None, "code": None}}, headers
+        )
 
     def do_GET(self):
         if self.headers["Authorization"] == "Bearer wrong":
@@ -116,17 +127,36 @@ class _Handler(BaseHTTPRequestHandler):
         if owner.off_format and owner.off_format in text:
             word = f"I would say it is {word}, on the whole"
         token = {"token": word, "logprob": math.log(0.75), "bytes": None, "top_logprobs": []}
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": word}, "logprobs": None}
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": word},
+            "logprobs": None,
+        }
         if asked.get("logprobs"):
             choice["logprobs"] = {"content": [token], "refusal": None}
         if owner.odd == "pieces":
             pieces = [("▁" + word[:3], 0.8), (word[3:], 0.9), ("</s>", 0.99)]
-            token = [{"token": piece, "logprob": math.log(p), "bytes": None, "top_logprobs": []} for piece, p in pieces]
+            token = [
+                {"token": piece, "logprob": math.log(p), "bytes": None, "top_logprobs": []}
+                for piece, p in pieces
+            ]
             choice["logprobs"] = {"content": token, "refusal": None}
         if owner.odd == "no content":
             choice["message"]["content"] = None
-        usage = {"prompt_tokens": len(text.split()), "completion_tokens": 1, "total_tokens": len(text.split()) + 1}
-        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "judge-1", "choices": [choice], "usage": usage}
+        usage = {
+            "prompt_tokens": len(text.split()),
+            "completion_tokens": 1,
+            "total_tokens": len(text.split()) + 1,
+        }
+        body = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "judge-1",
+            "choices": [choice],
+            "usage": usage,
+        }
         if owner.odd == "no choices":
             body["choices"] = []
         if owner.odd == "no usage":

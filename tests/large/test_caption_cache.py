@@ -5,16 +5,17 @@ import json
 import pytest
 import torch
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.large import LargeCaptioner, RecordedCaptions
 from kcm_lightning.large.base import Answer
 from kcm_lightning.large.captioner import CaptionAnswer, Steps
+from kcm_lightning.utils.errors import InputError
 
 CPU = torch.device("cpu")
 
 
 class Counting(LargeCaptioner):
-    """Captions a picture by its name and hint, and counts what it is asked; has nothing to say of pictures called silent."""
+    """Captions an image by its name and hint, and counts what it is asked; has nothing to say of images
+    called silent."""
 
     uses_hint = True
     identity = "counting"
@@ -30,8 +31,13 @@ class Counting(LargeCaptioner):
 
     def caption(self, inputs, hint, samples, in_fit, steps):
         self.asked += inputs
-        captions = [None if path == "silent" else f"{path} {hint.prediction[i] if hint else ''}" for i, path in enumerate(inputs)]
-        confidence = torch.tensor([float("nan") if caption is None else len(caption) / 100 for caption in captions])
+        captions = [
+            None if path == "silent" else f"{path} {hint.prediction[i] if hint else ''}"
+            for i, path in enumerate(inputs)
+        ]
+        confidence = torch.tensor(
+            [float("nan") if caption is None else len(caption) / 100 for caption in captions]
+        )
         return CaptionAnswer(captions, confidence, self._steps(inputs) if steps else None)
 
     def _steps(self, inputs):
@@ -57,7 +63,9 @@ def test_nothing_is_asked_twice_and_what_comes_back_is_what_went_in(cached, tmp_
     found = again.answer(["bb", "new", "a", "silent"], None, torch.tensor([2, 4, 1, 3]))
     assert found.prediction == [fresh.prediction[1], "new ", fresh.prediction[0], None]
     torch.testing.assert_close(found.confidence[[2, 0]], fresh.confidence[:2])
-    assert again.model.asked == ["new", "silent"] and found.confidence[3].isnan()  # no answer is no answer to keep
+    assert (
+        again.model.asked == ["new", "silent"] and found.confidence[3].isnan()
+    )  # no answer is no answer to keep
 
 
 def test_a_hint_is_another_question(cached):
@@ -90,7 +98,10 @@ def recorded(path, rows, **options) -> RecordedCaptions:
 
 
 def test_recorded_captions_are_found_by_file_name_and_by_folder(tmp_path):
-    rows = [{"filename": "1.jpg", "caption": " one "}, {"filename": "val/1.jpg", "caption": "of val", "confidence": 0.5}]
+    rows = [
+        {"filename": "1.jpg", "caption": " one "},
+        {"filename": "val/1.jpg", "caption": "of val", "confidence": 0.5},
+    ]
     model = recorded(tmp_path / "a.jsonl", rows, recorded_confidence=0.7)
     answer = model.answer(["/data/train/1.jpg", "/data/val/1.jpg"])
     assert answer.prediction == ["one", "of val"] and answer.confidence.tolist() == pytest.approx([0.7, 0.5])

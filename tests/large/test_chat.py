@@ -1,4 +1,5 @@
-"""Chat against a server that misbehaves: nothing lost, nothing asked twice, nothing bought unasked, no key anywhere."""
+"""Chat against a server that misbehaves: nothing lost, nothing asked twice, nothing bought not_asked, no key
+anywhere."""
 
 import json
 import math
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.large import Chat
 from kcm_lightning.large.budget import Budget, Prices
+from kcm_lightning.utils.errors import InputError
 from tests.large.chat_server import ChatServer, right_word
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,9 @@ def test_killed_half_way_and_started_again(tmp_path):
         second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         repeated = sum(count - 1 for count in server.requests.values())
     assert repeated <= 4
-    (said,) = [int(line.split()[0]) for line in second.stdout.splitlines() if "requests were under way" in line] or [0]
+    (said,) = [
+        int(line.split()[0]) for line in second.stdout.splitlines() if "requests were under way" in line
+    ] or [0]
     assert repeated <= said <= 4  # one that the server never saw was under way too
     assert json.loads(second.stdout.splitlines()[-1]) == expected(reviews(400))
 
@@ -116,7 +119,11 @@ def test_processes_at_once_ask_nothing_twice(tmp_path):
 
 @pytest.mark.parametrize(
     ("budget", "most"),
-    [(Budget(calls=10), {"requests": 10}), (Budget(tokens=600), {"tokens": 600}), (Budget(money=0.01), {"money": 0.01})],
+    [
+        (Budget(calls=10), {"requests": 10}),
+        (Budget(tokens=600), {"tokens": 600}),
+        (Budget(money=0.01), {"money": 0.01}),
+    ],
 )
 def test_a_hard_budget_stops_cleanly_and_resumes(tmp_path, budget, most):
     texts, prices = reviews(300), Prices(input=10.0, output=30.0)
@@ -140,7 +147,9 @@ def test_fit_buys_nothing_unasked_and_no_more_than_granted(tmp_path):
         assert sum(server.requests.values()) == 5 and (~taught.isnan()).all(1).sum() == 5
         again = chat(server, tmp_path, fit_budget=Budget(calls=5)).teach(reviews(20))[:, 0]
         assert sum(server.requests.values()) == 5 and torch.equal(again.isnan(), taught.isnan())
-        chat(server, tmp_path, fit_budget=Budget(calls=5)).answer(reviews(20))  # inference is not fit's business
+        chat(server, tmp_path, fit_budget=Budget(calls=5)).answer(
+            reviews(20)
+        )  # inference is not fit's business
         assert sum(server.requests.values()) == 20
 
 
@@ -149,7 +158,10 @@ def test_a_hint_is_part_of_the_question(tmp_path):
         model = chat(server, tmp_path, hint="A small model says {label} ({probability:.0%}).")
         assert model.uses_hint
         messages = model._messages("fine", torch.tensor([0.28, 0.72]))
-        assert messages[-1]["content"] == "A small model says positive (70%).\n\nIs it negative or positive?\n\nfine"
+        assert (
+            messages[-1]["content"]
+            == "A small model says positive (70%).\n\nIs it negative or positive?\n\nfine"
+        )
         assert chat(server, tmp_path)._key(model._messages("fine", None)) != model._key(messages)
 
 
@@ -184,7 +196,12 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch):
     default.load(CLASSES, torch.device("cpu"))
     with pytest.raises(InputError, match="OPENAI_API_KEY holds no key"):
         default.answer(["x"])
-    wrong_options = ({"prompt": "no field"}, {"prompt": "{text} {label}"}, {"hint": "{broken"}, {"concurrency": 0})
+    wrong_options = (
+        {"prompt": "no field"},
+        {"prompt": "{text} {label}"},
+        {"hint": "{broken"},
+        {"concurrency": 0},
+    )
     for options in (*wrong_options, {"budget": Budget(money=1)}, {"api_key_env": "sk-planted"}):
         with pytest.raises(InputError) as wrong:
             Chat("judge-1", **options)
@@ -203,7 +220,14 @@ def test_the_key_is_nowhere(tmp_path, monkeypatch, capsys, caplog):
             with pytest.raises(InputError) as failed:
                 chat(server, tmp_path, retries=0).answer([f"another {number}"])
             assert "plant" not in str(failed.value)
-    said = [str(failed.value), repr(failed.value.__cause__), capsys.readouterr(), caplog.text, str(model.usage()), model.identity]
+    said = [
+        str(failed.value),
+        repr(failed.value.__cause__),
+        capsys.readouterr(),
+        caplog.text,
+        str(model.usage()),
+        model.identity,
+    ]
     assert not any("planted" in str(text) for text in said)
     assert not any(b"planted" in file.read_bytes() for file in tmp_path.iterdir())
 
@@ -217,13 +241,15 @@ def test_tokens_that_the_server_does_not_count_are_counted_at_the_most(tmp_path)
 
 def test_what_a_reply_may_be_long_is_reserved(tmp_path):
     with ChatServer() as server, pytest.raises(InputError, match="budget of 1500 tokens is spent"):
-        chat(server, tmp_path, budget=Budget(tokens=1_500), extra={"max_completion_tokens": 2_000}).answer(reviews(5))
+        chat(server, tmp_path, budget=Budget(tokens=1_500), extra={"max_completion_tokens": 2_000}).answer(
+            reviews(5)
+        )
     assert not server.requests
 
 
 _SPENDER = """
 import sys, torch
-from kcm_lightning.errors import InputError
+from kcm_lightning.utils.errors import InputError
 from kcm_lightning.large import Chat
 from kcm_lightning.large.budget import Budget
 model = Chat("judge-1", sys.argv[1], answers=sys.argv[2], concurrency=4, prompt="{text}", budget=Budget(tokens=3000))
@@ -240,7 +266,8 @@ def test_a_budget_holds_over_processes(tmp_path):
         command = [sys.executable, "-c", _SPENDER, server.url, str(tmp_path / "a.sqlite")]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         started = [
-            subprocess.Popen([*command, name], env=environment, stdout=subprocess.PIPE, text=True) for name in ("one", "two")
+            subprocess.Popen([*command, name], env=environment, stdout=subprocess.PIPE, text=True)
+            for name in ("one", "two")
         ]
         assert all("3000 tokens is spent" in process.communicate()[0] for process in started)
         assert 0 < sum(len(text.split()) + 1 for text in server.sent.elements()) <= 3_000
@@ -272,7 +299,10 @@ def test_a_refused_sample_has_no_answer_and_blocks_nothing(tmp_path, odd):
     with ChatServer(odd=odd) as server:
         found = chat(server, tmp_path).answer(texts).prediction.tolist()
         asked = sum(server.requests.values())
-        assert chat(server, tmp_path).answer(texts).prediction.tolist() == found and sum(server.requests.values()) == asked
+        assert (
+            chat(server, tmp_path).answer(texts).prediction.tolist() == found
+            and sum(server.requests.values()) == asked
+        )
     wanted = expected(texts) if odd == "too long" else [-2, -2, -2]
     wanted[1] = -2
     assert found == wanted
@@ -285,7 +315,9 @@ def test_a_model_that_refuses_everything_is_no_sample_s_fault(tmp_path):
         with pytest.raises(InputError, match="maximum context length"):
             chat(server, tmp_path, extra={"n": 1}).answer([f"a long story {i}" for i in range(100)])
         assert sum(server.requests.values()) < 30  # it does not try them all
-        kept = sqlite3.connect(tmp_path / "answers.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
+        kept = (
+            sqlite3.connect(tmp_path / "answers.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
+        )
     assert kept == 1
 
 
@@ -301,7 +333,10 @@ def test_a_refused_question_alone_is_answered_by_the_student_where_the_model_has
 
 
 def test_an_answer_without_choices_is_a_fault(tmp_path):
-    with ChatServer(odd="no choices") as server, pytest.raises(InputError, match="gave no answer in 1 requests"):
+    with (
+        ChatServer(odd="no choices") as server,
+        pytest.raises(InputError, match="gave no answer in 1 requests"),
+    ):
         chat(server, tmp_path, retries=0).answer(["x"])
 
 
@@ -329,17 +364,20 @@ def test_an_unknown_model_is_not_asked_even_once(tmp_path):
 
 def test_fit_with_a_budget_looks_for_the_key_first(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9")  # `base_url: null` is OpenAI's, whatever stands here
+    monkeypatch.setenv(
+        "OPENAI_BASE_URL", "http://127.0.0.1:9"
+    )  # `base_url: null` is OpenAI's, whatever stands here
     Chat("m", answers=str(tmp_path / "a")).check_before_fit()
     with pytest.raises(InputError, match="holds no key"):
         Chat("m", answers=str(tmp_path / "a"), fit_budget=Budget(calls=5)).check_before_fit()
 
 
 @pytest.mark.parametrize(
-    ("said", "label"), [(" 'Very good.' ", 0), ("very_good", 0), ("n.a.", 1), ("N.A", 1), ("very", -1), ("", -1)]
+    ("said", "label"),
+    [(" 'Very good.' ", 0), ("very_good", 0), ("n.a.", 1), ("N.A", 1), ("very", -1), ("", -1)],
 )
 def test_strict_parsing(said, label, tmp_path):
-    from kcm_lightning.large.answer_store import Reply
+    from kcm_lightning.large.reply_store import Reply
 
     model = Chat("m", "http://127.0.0.1:9/v1", answers=str(tmp_path / "a"))
     model.load(["very_good", "N.A."], torch.device("cpu"))

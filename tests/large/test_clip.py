@@ -1,20 +1,23 @@
-"""CLIP against Hugging Face's own zero-shot arithmetic, and binned prompts against prompts encoded for each sample."""
+"""CLIP against Hugging Face's own zero-shot arithmetic, and binned prompts against prompts encoded for each
+sample."""
 
 import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from kcm_lightning.errors import InputError
+from kcm_lightning.core.prompts import fill
 from kcm_lightning.large import CLIP
 from kcm_lightning.large.clip import PUBLISHED
-from kcm_lightning.prompts import fill
+from kcm_lightning.utils.errors import InputError
 
 CPU = torch.device("cpu")
 NAMES = [f"class{i}" for i in range(5)]
 
 
 def images(count: int = 4) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def zero_shot(folder, pixels, texts):
@@ -22,7 +25,9 @@ def zero_shot(folder, pixels, texts):
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     inputs = AutoImageProcessor.from_pretrained(folder)(images=pixels, return_tensors="pt")
     with torch.no_grad():
-        return model(**inputs, **tokenizer(texts, padding=True, return_tensors="pt")).logits_per_image.softmax(-1)
+        return model(
+            **inputs, **tokenizer(texts, padding=True, return_tensors="pt")
+        ).logits_per_image.softmax(-1)
 
 
 def test_single_template_equals_hugging_face(tiny_clip):
@@ -33,7 +38,7 @@ def test_single_template_equals_hugging_face(tiny_clip):
 
 
 def test_probability_prompts_equal_prompts_encoded_for_every_sample(tiny_clip):
-    """At the bins' centres: each image with the five prompts of its own probabilities."""
+    """At the bins' centers: each image with the five prompts of its own probabilities."""
     model = CLIP(str(tiny_clip), templates=["a photo of a {label}."], probability_bins=11)
     model.load(NAMES, CPU)
     hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1], [1, 0, 0, 0, 0], [0, 0.3, 0.3, 0.4, 0], [0.2] * 5])
@@ -46,20 +51,24 @@ def test_probability_prompts_equal_prompts_encoded_for_every_sample(tiny_clip):
     assert not torch.allclose(ours, plain, atol=1e-4)
 
 
-def test_ensemble_is_the_mean_of_normalised_features(tiny_clip):
+def test_ensemble_is_the_mean_of_normalized_features(tiny_clip):
     templates = ["a photo of a {label}.", "a bad photo of the {label}."]
     model = CLIP(str(tiny_clip), templates=templates)
     model.load(NAMES, CPU)
     theirs, tokenizer = AutoModel.from_pretrained(tiny_clip).eval(), AutoTokenizer.from_pretrained(tiny_clip)
     with torch.no_grad():
-        image = theirs.get_image_features(**AutoImageProcessor.from_pretrained(tiny_clip)(images=images(), return_tensors="pt"))
+        image = theirs.get_image_features(
+            **AutoImageProcessor.from_pretrained(tiny_clip)(images=images(), return_tensors="pt")
+        )
         image = torch.nn.functional.normalize(image.pooler_output, dim=-1)
         rows = []
         for name in NAMES:
             each = []
             for template in templates:
                 tokens = tokenizer([template.format(label=name)], return_tensors="pt")
-                each.append(torch.nn.functional.normalize(theirs.get_text_features(**tokens).pooler_output[0], dim=0))
+                each.append(
+                    torch.nn.functional.normalize(theirs.get_text_features(**tokens).pooler_output[0], dim=0)
+                )
             rows.append(torch.nn.functional.normalize(torch.stack(each).mean(0), dim=0))
         expected = (image @ torch.stack(rows).T * theirs.logit_scale.exp()).softmax(-1)
     torch.testing.assert_close(model.distribution(images())[:, 0], expected, atol=1e-5, rtol=1e-4)
@@ -69,7 +78,7 @@ def test_pruned_classes_state_no_probability(tiny_clip):
     model = CLIP(str(tiny_clip), templates=["a photo of a {label}."], probability_bins=11, pruned_classes=[0])
     model.load(NAMES, CPU)
     hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1]] * 4)
-    stated = [None, 0.4, 0.2, 0.2, 0.2]  # what is left, renormalised
+    stated = [None, 0.4, 0.2, 0.2, 0.2]  # what is left, renormalized
     texts = [fill("a photo of a {label}.", name, p) for name, p in zip(NAMES, stated, strict=True)]
     ours = model.distribution(images(), hint)[:, 0]
     torch.testing.assert_close(ours, zero_shot(tiny_clip, images(), texts), atol=1e-5, rtol=1e-4)
@@ -78,14 +87,18 @@ def test_pruned_classes_state_no_probability(tiny_clip):
 def test_bad_prompts_are_refused(tiny_clip):
     with pytest.raises(InputError, match=r"pruned_classes: give some of the classes 0 to 4"):
         CLIP(str(tiny_clip), pruned_classes=[5]).load(NAMES, CPU)
-    for template in ("a photo", "a photo of a {label} of {colour}", "a {label} {}"):
+    for template in ("a photo", "a photo of a {label} of {color}", "a {label} {}"):
         with pytest.raises(InputError, match=r"--model\.teacher\.templates"):
             CLIP(str(tiny_clip), templates=[template])
 
 
 def test_published_templates_are_the_file_s(real_data):
     text = (real_data / "weights" / "clip_tokenizer" / "cifar100_prompts.md").read_text()
-    listed = [line.strip().strip("',") for line in text.split("templates = [")[1].split("]")[0].splitlines() if line.strip()]
+    listed = [
+        line.strip().strip("',")
+        for line in text.split("templates = [")[1].split("]")[0].splitlines()
+        if line.strip()
+    ]
     assert sorted(t.replace("{label}", "{}") for t in PUBLISHED) == sorted(listed) and len(listed) == 18
 
 

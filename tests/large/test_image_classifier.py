@@ -4,14 +4,16 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.large import ImageClassifier
+from kcm_lightning.utils.errors import InputError
 
 CPU = torch.device("cpu")
 
 
 def images(count: int = 6) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def test_equals_hugging_face_one_image_at_a_time(tiny_classifier):

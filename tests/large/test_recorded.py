@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.large import Recorded
+from kcm_lightning.utils.errors import InputError
 
 
 def recorded(path, lines, classes=("negative", "positive"), **options) -> Recorded:
@@ -39,7 +39,9 @@ def test_odd_but_right_files(tmp_path):
         "",
         {"index": None, "text": "a\u2028b", "answer": "negative"},
     ]
-    model = recorded(tmp_path / "a.jsonl", ["\ufeff" + json.dumps(lines[0]), "", json.dumps(lines[2], ensure_ascii=False)])
+    model = recorded(
+        tmp_path / "a.jsonl", ["\ufeff" + json.dumps(lines[0]), "", json.dumps(lines[2], ensure_ascii=False)]
+    )
     taught = model.teach(["x", "a\u2028b"], samples=torch.tensor([7, 8]))[:, 0]
     assert taught[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-3) and taught[1].argmax() == 0
     (tmp_path / "b.jsonl").write_bytes('{"text": "caf\xe9"}'.encode("latin-1"))

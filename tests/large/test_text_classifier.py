@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import pipeline
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.large import TextClassifier
+from kcm_lightning.utils.errors import InputError
 
 TEXTS = ["great box", "the cable came broken and I put it away", "bad"]
 PROMPT = "{label} {probability:.1f} {text}"
@@ -19,7 +19,9 @@ def load(name, classes=("negative", "positive"), **options) -> TextClassifier:
 
 def by_pipeline(name, texts) -> torch.Tensor:
     said = pipeline("text-classification", model=str(name), top_k=None)(texts)
-    return torch.tensor([[next(s["score"] for s in row if s["label"] == c) for c in ("negative", "positive")] for row in said])
+    return torch.tensor(
+        [[next(s["score"] for s in row if s["label"] == c) for c in ("negative", "positive")] for row in said]
+    )
 
 
 def test_distribution_is_the_pipelines(tiny_bert):
@@ -48,7 +50,8 @@ def test_long_texts_are_cut(tiny_bert):
     long = ["box " * 5_000]
     assert torch.isfinite(load(tiny_bert).distribution(long)).all()
     torch.testing.assert_close(
-        load(tiny_bert, max_tokens=8).distribution(long), load(tiny_bert, max_tokens=8).distribution(["box " * 8])
+        load(tiny_bert, max_tokens=8).distribution(long),
+        load(tiny_bert, max_tokens=8).distribution(["box " * 8]),
     )
 
 

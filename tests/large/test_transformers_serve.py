@@ -1,4 +1,5 @@
-"""Chat against `transformers serve`, a real server with a small local model that was taught to answer with one word."""
+"""Chat against `transformers serve`, a real server with a small local model that was taught to answer with
+one word."""
 
 import os
 import socket
@@ -40,20 +41,25 @@ def make_model(folder, word_tokenizer) -> None:
         bos_token_id=tokenizer.cls_token_id,
     )
     model = LlamaForCausalLM(config)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     reviews = [row for row in rows(600, seed=5) if row["overall"] != 3]
     tokenizer.padding_side = "left"
     for step in range(150):
         batch = reviews[step % 4 :: 4][:64]
         words = ["positive" if row["overall"] > 3 else "negative" for row in batch]
-        texts = [f"judge text {row['reviewText']} answer : {word} [SEP]" for row, word in zip(batch, words, strict=True)]
+        texts = [
+            f"judge text {row['reviewText']} answer : {word} [SEP]"
+            for row, word in zip(batch, words, strict=True)
+        ]
         tokens = tokenizer(texts, padding=True, return_tensors="pt")
         labels = torch.full_like(tokens["input_ids"], -100)
         labels[:, -2:] = tokens["input_ids"][:, -2:]
-        loss = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], labels=labels).loss
-        optimiser.zero_grad()
+        loss = model(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], labels=labels
+        ).loss
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss < 0.5
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
@@ -67,7 +73,16 @@ def server(tmp_path, word_tokenizer):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--port", str(port), "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+    ]
     log = (tmp_path / "server.log").open("wb")
     process = subprocess.Popen([*command, "--device", "cpu"], env=os.environ, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -96,7 +111,9 @@ def test_reviews_are_answered_by_a_real_server(server, tmp_path):
     texts = [row["reviewText"] for row in reviews]
     answer = model.answer(texts)
     answered = answer.prediction >= 0
-    assert answered.float().mean() > 0.9, model.store.read([model._key(model._messages(t, None)) for t in texts])
+    assert answered.float().mean() > 0.9, model.store.read(
+        [model._key(model._messages(t, None)) for t in texts]
+    )
     right = answer.prediction == torch.tensor([int(row["overall"] > 3) for row in reviews])
     assert right[answered].float().mean() > 0.8
     usage = model.usage()

@@ -21,7 +21,11 @@ def naive_matrix() -> list[list[float]]:
         prediction, target = answers(after)
         row = []
         for task in range(3):
-            pairs = [(p, t) for p, t in zip(prediction.tolist(), target.tolist(), strict=True) if TASK_OF_CLASS[t] == task]
+            pairs = [
+                (p, t)
+                for p, t in zip(prediction.tolist(), target.tolist(), strict=True)
+                if TASK_OF_CLASS[t] == task
+            ]
             row.append(sum(p == t for p, t in pairs) / len(pairs))
         matrix.append(row)
     return matrix
@@ -49,7 +53,9 @@ def test_the_matrix_and_both_figures():
 def test_a_task_known_better_later_counts_from_its_best():
     metric = AverageForgetting(torch.tensor([0, 1, 2]))
     for after, right in ((0, 1), (1, 3), (2, 2)):  # of four samples of class 0
-        metric.update(after, torch.tensor([0] * right + [1] * (4 - right) + [1, 2]), torch.tensor([0] * 4 + [1, 2]))
+        metric.update(
+            after, torch.tensor([0] * right + [1] * (4 - right) + [1, 2]), torch.tensor([0] * 4 + [1, 2])
+        )
     assert metric.compute() == pytest.approx((0.75 - 0.5 + 0) / 2)
 
 

@@ -1,10 +1,17 @@
-"""Scores out of single images against COCO's scorer on the corpus, and mixes against scoring the mix itself."""
+"""Scores out of single images against COCO's scorer on the corpus, and mixes against scoring the mix
+itself."""
 
 import pytest
 import torch
 
-from kcm_lightning.metrics.captions import score_captions, tokenize
-from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores, random_scores, score_difference
+from kcm_lightning.metrics.caption_scores import score_captions, tokenize
+from kcm_lightning.metrics.image_scores import (
+    ImageScores,
+    caption_curve,
+    image_scores,
+    random_scores,
+    score_difference,
+)
 
 REFERENCES = [
     ["a brown dog is running over grass", "a dog runs in the grass"],
@@ -69,7 +76,8 @@ def test_interval_of_a_difference_is_that_of_a_naive_bootstrap():
         total = torch.stack([said - n for n in range(4)], 1)
         matched = (total * share * torch.rand(count, 4, generator=generator)).round()
         return ImageScores(
-            torch.cat([torch.stack([said, said + 1], 1), total, matched], 1), torch.rand(count, generator=generator).double()
+            torch.cat([torch.stack([said, said + 1], 1), total, matched], 1),
+            torch.rand(count, generator=generator).double(),
         )
 
     one, other = system(0.9), system(0.6)

@@ -5,12 +5,12 @@ import shutil
 import lightning as L
 import pytest
 import torch
+from kcm_lightning.core.gating import Thresholds
 
 from kcm_lightning.data import DigitsLT
-from kcm_lightning.gating import Thresholds
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule
-from kcm_lightning.optimisers import Phase
+from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
 
 
@@ -54,12 +54,16 @@ def fitted(folder, teacher: str, compile: bool) -> Seen:
         use_distributed_sampler=False,
         reload_dataloaders_every_n_epochs=1,
     )
-    trainer.fit(module, datamodule=DigitsLT(eval_batch_size=100))  # 150 to validate: two batches of 75; 600 to test
+    trainer.fit(
+        module, datamodule=DigitsLT(eval_batch_size=100)
+    )  # 150 to validate: two batches of 75; 600 to test
     return seen
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_nothing_is_compiled_after_a_models_first_epoch_and_losses_are_the_eager_ones(tmp_path, tiny_classifier):
+def test_nothing_is_compiled_after_a_models_first_epoch_and_losses_are_the_eager_ones(
+    tmp_path, tiny_classifier
+):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     teacher = str(tiny_classifier(10))
@@ -69,5 +73,8 @@ def test_nothing_is_compiled_after_a_models_first_epoch_and_losses_are_the_eager
     assert student[0] == student[2], compiled.graphs
     first_epoch = len(eager.losses) // 6
     torch.testing.assert_close(
-        torch.tensor(compiled.losses[:first_epoch]), torch.tensor(eager.losses[:first_epoch]), rtol=2e-2, atol=2e-2
+        torch.tensor(compiled.losses[:first_epoch]),
+        torch.tensor(eager.losses[:first_epoch]),
+        rtol=2e-2,
+        atol=2e-2,
     )

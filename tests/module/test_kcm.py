@@ -6,16 +6,16 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from kcm_lightning.core.gating import Route, Temperatures, Thresholds
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from kcm_lightning.data import DigitsLT
-from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Route, Temperatures, Thresholds
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule
-from kcm_lightning.optimisers import Phase
+from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
 from kcm_lightning.small.resnet import ExpertResNet32
+from kcm_lightning.utils.errors import InputError
 
 PHASES = {"judge_phase": Phase(2, cutmix=0.5), "student_phase": Phase(2, lr=1e-3, cutmix=0.5)}
 
@@ -37,7 +37,9 @@ def make(tiny_classifier):
 
 
 def trainer(folder: Path, epochs: int, **options) -> L.Trainer:
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)  # as the command line has it
+    last = ModelCheckpoint(
+        folder, filename="last", enable_version_counter=False
+    )  # as the command line has it
     return L.Trainer(
         default_root_dir=folder,
         max_epochs=epochs,
@@ -81,7 +83,9 @@ def test_without_distillation_the_student_is_the_judges_copy(make, tmp_path):
     again = make(student_phase=Phase(0), thresholds=Thresholds(None, 0.0))
     again.setup = lambda stage: None  # weights alone
     again.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"])
-    assert again.taught is again.judge and not torch.equal(again.student.classifier.weight, again.judge.classifier.weight)
+    assert again.taught is again.judge and not torch.equal(
+        again.student.classifier.weight, again.judge.classifier.weight
+    )
     data = run.datamodule
     batch = data.view(data.batches[data.positions["test"][:50]], augment=False)
     module.eval()
@@ -96,9 +100,11 @@ def test_the_tlc_loss_needs_experts_and_trains_them(make, tmp_path):
     data = DigitsLT()
     data.setup()
     data.class_counts[9] = 0
-    with pytest.raises(InputError, match="divides by class frequencies, and 1 classes have no training sample"):
+    with pytest.raises(
+        InputError, match="divides by class frequencies, and 1 classes have no training sample"
+    ):
         fit(make(loss="tlc"), tmp_path / "two", data=data)
-    module = make(loss="tlc", judge_phase=Phase(2, optimiser="sgd", lr=0.1), student_phase=Phase(0))
+    module = make(loss="tlc", judge_phase=Phase(2, optimizer="sgd", lr=0.1), student_phase=Phase(0))
     module.judge = ExpertResNet32(10, blocks=1)
     before = copy.deepcopy(module.judge.state_dict())
     fit(module, tmp_path / "three", epochs=2)
@@ -141,10 +147,17 @@ def test_large_model_is_unchanged_by_fit_and_sees_only_routed_rows(make, tmp_pat
     run = fit(module, tmp_path, data=data, callbacks=[Watch()])
     before = ImageClassifier(module.teacher.name)
     before.load(data.class_names, torch.device("cpu"))
-    for (name, old), new in zip(before.model.state_dict().items(), module.teacher.model.state_dict().values(), strict=True):
+    for (name, old), new in zip(
+        before.model.state_dict().items(), module.teacher.model.state_dict().values(), strict=True
+    ):
         assert torch.equal(old, new), name
     assert not module.teacher.model.training
-    assert not any(p is q for g in run.optimizers[0].param_groups for p in g["params"] for q in module.teacher.model.parameters())
+    assert not any(
+        p is q
+        for g in run.optimizers[0].param_groups
+        for p in g["params"]
+        for q in module.teacher.model.parameters()
+    )
     batch = data.view(next(iter(data.test_dataloader())), augment=False)
     with torch.no_grad():
         module.eval()
@@ -181,7 +194,9 @@ def test_inference_is_algorithm_2_one_sample_at_a_time(make, tmp_path, second_ga
     with torch.no_grad():
         module.thresholds = Thresholds(None, None, None)
         seen = module.outcome(batch, compare=True)
-        middles = (getattr(seen, f"{who}_confidence").quantile(0.5).item() for who in ("judge", "student", "teacher"))
+        middles = (
+            getattr(seen, f"{who}_confidence").quantile(0.5).item() for who in ("judge", "student", "teacher")
+        )
         module.thresholds = gates = Thresholds(*middles)
         compared, outcome = module.outcome(batch, compare=True), module.outcome(batch, compare=False)
         for i in range(0, 300, 7):
@@ -196,7 +211,9 @@ def test_inference_is_algorithm_2_one_sample_at_a_time(make, tmp_path, second_ga
             else:
                 expected, answer, called = Route.TEACHER, teacher, True
             for who, said in (("judge", judge), ("student", student), ("teacher", teacher)):
-                assert getattr(seen, f"{who}_confidence")[i].item() == pytest.approx(said.max().item(), abs=1e-4)
+                assert getattr(seen, f"{who}_confidence")[i].item() == pytest.approx(
+                    said.max().item(), abs=1e-4
+                )
             assert outcome.route[i] == expected and outcome.called[i] == called
             assert outcome.prediction[i] == answer.argmax()
             assert outcome.confidence[i].item() == pytest.approx(answer.max().item(), abs=1e-4)

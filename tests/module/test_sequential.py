@@ -1,4 +1,5 @@
-"""Groups of classes one after the other: what is trained on, what is counted, and that a resumed run is the same run."""
+"""Groups of classes one after the other: what is trained on, what is counted, and that a resumed run is the
+same run."""
 
 import copy
 
@@ -8,10 +9,10 @@ import torch
 
 from kcm_lightning.data import DigitsLT
 from kcm_lightning.data.longtail import equal_groups
-from kcm_lightning.errors import InputError
 from kcm_lightning.module import SequentialTraining
-from kcm_lightning.optimisers import Phase
+from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
+from kcm_lightning.utils.errors import InputError
 
 
 def make(groups: int = 3, epochs: int = 2, **options) -> SequentialTraining:
@@ -21,7 +22,12 @@ def make(groups: int = 3, epochs: int = 2, **options) -> SequentialTraining:
 
 def trainer(folder, module, callbacks=(), **options) -> L.Trainer:
     L.seed_everything(0)
-    settings = {"max_epochs": module.total_epochs, "accelerator": "cpu", "devices": 1, "logger": False} | options
+    settings = {
+        "max_epochs": module.total_epochs,
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+    } | options
     return L.Trainer(
         default_root_dir=folder, callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1, **settings,
@@ -60,7 +66,9 @@ def test_each_group_alone_is_trained_on_and_all_are_tested_after_each(tmp_path):
             among_own = [own[int(logits[i, own].argmax())] == int(batch["target"][i]) for i in rows]
             for kind, flags in (("all_classes", right), ("own_classes", among_own)):
                 found = module.scores[kind]["accuracy"].compute()[after, group]
-                assert found == pytest.approx(sum(flags) / len(flags), abs=0.011)  # a near tie may fall either way
+                assert found == pytest.approx(
+                    sum(flags) / len(flags), abs=0.011
+                )  # a near tie may fall either way
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
@@ -73,7 +81,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     second = make()
     trainer(tmp_path, second).fit(second, datamodule=DigitsLT(), ckpt_path=tmp_path / "half.ckpt")
     for kind in ("all_classes", "own_classes"):
-        assert torch.equal(second.scores[kind]["accuracy"].compute(), whole.scores[kind]["accuracy"].compute())
+        assert torch.equal(
+            second.scores[kind]["accuracy"].compute(), whole.scores[kind]["accuracy"].compute()
+        )
     for one, other in zip(second.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(one, other)
 

@@ -6,14 +6,14 @@ import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
+from kcm_lightning.core.gating import Pruning, Route, Thresholds
 
 from kcm_lightning.data import DigitsLT
-from kcm_lightning.errors import InputError
-from kcm_lightning.gating import Pruning, Route, Thresholds
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMTwoStage
-from kcm_lightning.optimisers import Phase
+from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
+from kcm_lightning.utils.errors import InputError
 
 
 def make(teacher: str, **options) -> KCMTwoStage:
@@ -26,7 +26,9 @@ def make(teacher: str, **options) -> KCMTwoStage:
         "direction": "hard",
         "buffer": 16,
     }
-    return KCMTwoStage(judge=CKAN(10, width=8, depths=(1, 1)), teacher=ImageClassifier(teacher), **{**settings, **options})
+    return KCMTwoStage(
+        judge=CKAN(10, width=8, depths=(1, 1)), teacher=ImageClassifier(teacher), **{**settings, **options}
+    )
 
 
 def fit(module, folder, epochs: int = 2, callbacks=(), resume=None):
@@ -59,11 +61,11 @@ def test_steps_are_those_of_the_loop_over_samples(tiny_classifier, tmp_path, dir
     module, watch = make(str(tiny_classifier(10)), direction=direction), Watch()
     fit(module, tmp_path, callbacks=[watch])
     student = watch.before.train()
-    optimiser = torch.optim.AdamW(student.parameters(), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(student.parameters(), weight_decay=0.0)
     large, sure, losses = [], [], []
     module.judge.eval()
     for number, batch in enumerate(watch.batches):
-        optimiser.param_groups[0]["lr"] = module.student_phase.lr_after(number / len(watch.batches))
+        optimizer.param_groups[0]["lr"] = module.student_phase.lr_after(number / len(watch.batches))
         for row in range(len(batch["index"])):
             said = module._recorded[batch["index"][row : row + 1]][0]
             taught = module.teacher.distribution(batch["large"][row : row + 1])[0, 0]
@@ -82,9 +84,9 @@ def test_steps_are_those_of_the_loop_over_samples(tiny_classifier, tmp_path, dir
                         else:
                             loss = (targets * (targets.log() - log)).sum(-1).mean()
                         losses.append(loss.item())
-                        optimiser.zero_grad()
+                        optimizer.zero_grad()
                         loss.backward()
-                        optimiser.step()
+                        optimizer.step()
                 large, sure = [], []
     assert len(losses) >= 4 and watch.steps == pytest.approx(losses, rel=1e-3, abs=1e-4)
     for one, other in zip(module.student.parameters(), student.parameters(), strict=True):
@@ -111,16 +113,20 @@ def test_pruned_classes_are_left_to_others(tiny_classifier, tmp_path, how):
     for row in range(40):
         own = logits[row].tolist()
         own[:3] = [float("-inf") if how == "mask" else 0.0] * 3
-        assert outcome.route[row] == Route.STUDENT and outcome.prediction[row] == max(range(10), key=own.__getitem__)
+        assert outcome.route[row] == Route.STUDENT and outcome.prediction[row] == max(
+            range(10), key=own.__getitem__
+        )
     if how == "mask":
         assert (outcome.prediction > 2).all()
     with pytest.raises(InputError, match="give some of the classes 0 to 9"):
         fit(make(str(tiny_classifier(10)), pruning=Pruning([10])), tmp_path / "bad")
 
 
-def test_judge_and_student_may_have_different_optimisers_and_a_resumed_run_is_the_same(tiny_classifier, tmp_path):
+def test_judge_and_student_may_have_different_optimizers_and_a_resumed_run_is_the_same(
+    tiny_classifier, tmp_path
+):
     options = {
-        "judge_phase": Phase(2, lr=0.1, optimiser="sgd", drops=[0.5]),
+        "judge_phase": Phase(2, lr=0.1, optimizer="sgd", drops=[0.5]),
         "student_phase": Phase(2, lr=1e-4, weight_decay=0.0, warmup=0.0, drops=[]),
     }
     whole = make(str(tiny_classifier(10)), **options)

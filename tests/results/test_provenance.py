@@ -8,11 +8,19 @@ from kcm_lightning.results import provenance
 
 
 def test_only_a_run_s_own_configuration_is_looked_at(tmp_path):
-    config = {"seed_everything": 0, "model": {"loss": "plain"}, "data": {"x": [1]}, "trainer": {"max_epochs": None}}
+    config = {
+        "seed_everything": 0,
+        "model": {"loss": "plain"},
+        "data": {"x": [1]},
+        "trainer": {"max_epochs": None},
+    }
     (tmp_path / "config.yaml").write_text("a stranger's")
     assert provenance._fitted_with(tmp_path / "weights" / "best.ckpt", config) == {}
     assert provenance._fitted_with(None, config) == {}
-    other = config | {"model": {"loss": "tlc", "thresholds": {"judge": 0.1}}, "trainer": {"max_epochs": 1, "devices": 3}}
+    other = config | {
+        "model": {"loss": "tlc", "thresholds": {"judge": 0.1}},
+        "trainer": {"max_epochs": 1, "devices": 3},
+    }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(other))
     fitted = provenance._fitted_with(tmp_path / "checkpoints" / "best.ckpt", config)
     assert fitted == {"model.loss": "tlc", "trainer.max_epochs": 1}

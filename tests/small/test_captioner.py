@@ -1,4 +1,5 @@
-"""The captioner: beam search against every caption there is, batches, teacher forcing, and that it learns by heart."""
+"""The captioner: beam search against every caption there is, batches, teacher forcing, and that it learns by
+heart."""
 
 from itertools import product
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from kcm_lightning.small.captioner import Captioner, PlainCaptioner, generate
-from kcm_lightning.words import BEGIN, END, PADDING, UNKNOWN
+from kcm_lightning.utils.tokens import BEGIN, END, PADDING, UNKNOWN
 
 TINY = {"vocab_size": 7, "width": 12, "channels": 8, "depths": (1, 1), "patch": 4}
 
@@ -51,7 +52,9 @@ def test_batch_of_one_equals_batch_of_many(kind, beams):
     for row in range(32):
         alone = generate(model, images[row : row + 1], 8, beams)
         assert torch.equal(alone.tokens[0], together.tokens[row])
-        torch.testing.assert_close(alone.log_probabilities[0], together.log_probabilities[row], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            alone.log_probabilities[0], together.log_probabilities[row], atol=1e-4, rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize("kind", [Captioner, PlainCaptioner])
@@ -81,21 +84,23 @@ def test_a_token_sees_only_those_before_it(kind):
 
 
 def test_learns_32_captions_by_heart():
-    from kcm_lightning.metrics.captions import score_captions
+    from kcm_lightning.metrics.caption_scores import score_captions
 
     torch.manual_seed(0)
     model = Captioner(vocab_size=60, width=64, channels=16, depths=(1, 1), patch=4, dropout=0.0)
     images = torch.randn(32, 3, 24, 24)
     tokens = torch.cat([torch.randint(4, 60, (32, 7)), torch.full((32, 1), END)], dim=1)
-    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     for _ in range(150):
         logits = model(images, tokens)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     found = generate(model.eval(), images, 12, beams=2).tokens
-    texts = [[" ".join(f"w{number}" for number in said(row)[:-1]) for row in rows] for rows in (found, tokens)]
+    texts = [
+        [" ".join(f"w{number}" for number in said(row)[:-1]) for row in rows] for rows in (found, tokens)
+    ]
     scores = score_captions(texts[0], [[text] for text in texts[1]], "words", meteor=False)
     assert scores["BLEU-4"] > 0.9
 
@@ -108,4 +113,6 @@ def test_mixed_precision_says_nearly_the_same(kind):
         mixed = generate(model, images, 8, 3)
     same = (plain.tokens == mixed.tokens).all(1)
     assert mixed.log_probabilities.dtype == torch.float32 and same.float().mean() > 0.6
-    torch.testing.assert_close(plain.log_probabilities[same], mixed.log_probabilities[same], atol=0.1, rtol=0.1)
+    torch.testing.assert_close(
+        plain.log_probabilities[same], mixed.log_probabilities[same], atol=0.1, rtol=0.1
+    )

@@ -26,7 +26,8 @@ def test_twins_differ_in_the_layer_under_study_alone():
         return [
             (type(m).__name__, tuple(getattr(m, "weight", torch.empty(0)).shape))
             for m in model.modules()
-            if isinstance(m, (nn.BatchNorm2d, nn.Linear)) or (isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
+            if isinstance(m, (nn.BatchNorm2d, nn.Linear))
+            or (isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
         ]
 
     assert skeleton(kan) == skeleton(cnn)

@@ -7,9 +7,11 @@ from torch import nn
 from kcm_lightning.small.resnet import ExpertResNet32, ResNet101
 
 
-def test_resnet_101_has_101_layers_and_keeps_small_pictures_large():
+def test_resnet_101_has_101_layers_and_keeps_small_images_large():
     model = ResNet101(10).eval()
-    shortcuts = sum("downsample" in name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    shortcuts = sum(
+        "downsample" in name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)
+    )
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()) - shortcuts == 101
     sizes = []
     model.net.layer1.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-1]))

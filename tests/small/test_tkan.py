@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kcm_lightning.errors import InputError
 from kcm_lightning.kan import KANLinear, KANRecurrent
 from kcm_lightning.small import GRU, TKAN
+from kcm_lightning.utils.errors import InputError
 
 SMALL = {"vocab_size": 50, "embedding": 12, "width": 8}
 
@@ -34,19 +34,23 @@ def test_every_parameter_learns_and_order_of_words_matters(make):
     model = make(2, dropout=0.0, **SMALL)
     tokens = torch.randint(1, 50, (64, 6))
     target = (tokens[:, 0] > tokens[:, 1]).long()  # a bag of words cannot tell
-    optimiser = torch.optim.Adam(model.parameters(), 0.01)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(150):
         loss = torch.nn.functional.cross_entropy(model(tokens), target)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         assert all(p.grad is not None for p in model.parameters())
-        optimiser.step()
+        optimizer.step()
     assert (model(tokens).argmax(-1) == target).float().mean() > 0.95
 
 
 def test_twins_share_the_skeleton():
     def skeleton(model):
-        return [(name, tuple(p.shape)) for name, p in model.named_parameters() if not name.startswith(("reader", "head"))]
+        return [
+            (name, tuple(p.shape))
+            for name, p in model.named_parameters()
+            if not name.startswith(("reader", "head"))
+        ]
 
     kan, gru = TKAN(2, **SMALL), GRU(2, **SMALL)
     assert skeleton(kan) == skeleton(gru)
@@ -62,13 +66,16 @@ def test_embeddings_start_as_principal_components_of_a_large_model(tmp_path):
     large = BertModel(config)
     large.save_pretrained(tmp_path)
     model = TKAN(2, embeddings_from=str(tmp_path), vocab_size=50, embedding=16, width=8)
-    model.initialise()
+    model.initialize()
     table = large.get_input_embeddings().weight.detach()
     # all components together keep every distance between words, up to one scale
-    ours, theirs = torch.cdist(model.embed.weight[1:], model.embed.weight[1:]), torch.cdist(table[1:], table[1:])
+    ours, theirs = (
+        torch.cdist(model.embed.weight[1:], model.embed.weight[1:]),
+        torch.cdist(table[1:], table[1:]),
+    )
     ratio = ours[~torch.eye(49, dtype=bool)] / theirs[~torch.eye(49, dtype=bool)]
     assert (ratio.max() - ratio.min()) / ratio.mean() < 1e-3
-    TKAN(2, embeddings_from=str(tmp_path), vocab_size=40, embedding=8, width=8).initialise()  # rows to spare
+    TKAN(2, embeddings_from=str(tmp_path), vocab_size=40, embedding=8, width=8).initialize()  # rows to spare
     for sizes in ({"vocab_size": 60, "embedding": 8}, {"vocab_size": 50, "embedding": 32}):
         with pytest.raises(InputError, match="it embeds 50 tokens in 16 features"):
-            TKAN(2, embeddings_from=str(tmp_path), width=8, **sizes).initialise()
+            TKAN(2, embeddings_from=str(tmp_path), width=8, **sizes).initialize()

@@ -1,0 +1,93 @@
+"""Choosing the gates' thresholds: the judge's gate first, then the student's.
+
+The judge keeps what it answers as well as the student would, so that its gate costs no accuracy; what is left
+is a search over one number, which stays stable on a thousand samples where a search over two would fit their
+noise.
+"""
+
+import torch
+
+from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share
+from kcm_lightning.calibrate.target import Target
+from kcm_lightning.core.routing import Route, Thresholds
+
+
+def judge_threshold(answers: ValidationAnswers, tolerance: float = 0.0002) -> float | None:
+    """Lowest confidence down to which the judge's answers cost no accuracy against the student's.
+
+    What they cost is read off the student's calibrated probabilities, not off who happened to be right: a
+    thousand samples hold too few on which the two differ, and the lowest confidence that comes out even would
+    be the luckiest of many trials.
+
+    Args:
+        answers: see `choose_thresholds`.
+        tolerance: expected loss that is allowed, as a share of all samples. It buys little: what the judge
+            keeps, the student would mostly have kept too, so that no call of the large model is saved by it.
+
+    Returns:
+        A confidence, or None where even what the judge is most sure of would cost more.
+    """
+    order = answers.judge_confidence.argsort(descending=True)
+    loss = answers.student_doubt[order].double().cumsum(0)  # never falls
+    confidence = answers.judge_confidence[order]
+    last_of_ties = torch.ones_like(loss, dtype=torch.bool)
+    last_of_ties[:-1] = confidence[1:] < confidence[:-1]  # a threshold keeps equals together
+    allowed = (loss <= tolerance * len(answers)) & last_of_ties
+    return confidence[allowed].min().item() if allowed.any() else None
+
+
+def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 400) -> Thresholds:
+    """Thresholds of judge and student that meet a target.
+
+    Args:
+        answers: answers to samples that neither model was trained on, temperatures applied.
+        target: what to meet.
+        steps: number of candidates for the student, evenly spread over its confidences.
+
+    Returns:
+        The judge's threshold, see `judge_threshold`, and the student's. Where no candidate meets the target,
+        None for both: the large model answers all.
+
+    >>> from kcm_lightning.calibrate.answers import ClassAnswers
+    >>> confidence, right = torch.tensor([0.9, 0.6]), torch.tensor([True, False])
+    >>> answers = ClassAnswers(confidence, confidence, torch.zeros(2), right, right, torch.tensor([True,
+    True]))
+    >>> round(choose_thresholds(answers, Target("accuracy_drop", 0.0)).student, 2)
+    0.6
+    """
+    surely = judge_threshold(answers)
+    places = torch.linspace(0, 1, steps + 1, dtype=torch.double)
+    candidates = answers.student_confidence.double().quantile(places).tolist()
+    # the judge never keeps what is too unsure for the student's gate
+    choices = [Thresholds(None if surely is None else max(surely, c), c) for c in candidates]
+    if target.measure is None:
+        within = [chosen for chosen in choices if answers.lm_rate(chosen) <= target.value]
+        return max(within, key=lambda chosen: chosen.student or 0.0)
+    floor = answers.quality(answers.all_teacher(), target.measure) - target.value
+    for chosen in choices:  # lowest confidence first: fewest calls first
+        if answers.quality(answers.routes(chosen), target.measure) >= floor:
+            return chosen
+    return Thresholds(None, None)
+
+
+def expected_on_unseen(
+    answers: ValidationAnswers, target: Target, folds: int = 10, level: float = 0.95
+) -> dict[str, Interval]:
+    """What the chosen thresholds will do on unseen data: chosen on all folds but one, read off that one.
+
+    Args:
+        answers: see `choose_thresholds`.
+        target: see `choose_thresholds`.
+        folds: parts that the samples are split into.
+        level: level of the intervals, which cover the sampling of N samples.
+
+    Returns:
+        `lm_rate` and the qualities, see `ValidationAnswers.intervals`, each as `{"mean", "low", "high"}`.
+    """
+    order = torch.randperm(len(answers), generator=torch.Generator().manual_seed(0))
+    routes = torch.zeros(len(answers), dtype=torch.long)
+    for held_out in order.chunk(folds):
+        rest = order[~torch.isin(order, held_out)]
+        chosen = choose_thresholds(answers.rows(rest), target)
+        routes[held_out] = answers.rows(held_out).routes(chosen)
+    return {"lm_rate": share(routes == Route.TEACHER, level)} | answers.intervals(routes, level)

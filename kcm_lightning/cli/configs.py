@@ -1,0 +1,59 @@
+"""Where a configuration is found."""
+
+import difflib
+from pathlib import Path
+
+import yaml
+
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.renamed_options import check_names
+
+
+def shipped_configs() -> Path:
+    """Folder of the configurations that come with the project, installed or beside the sources."""
+    package = Path(__file__).parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> Path:
+    """A configuration file by path, or by its bare name among the shipped ones.
+
+    Raises:
+        InputError: there is none; the message offers the nearest names.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_configs() / name
+    if len(Path(name).parts) == 1 and shipped.is_file():
+        return shipped
+    names = sorted(path.name for path in shipped_configs().glob("*.yaml"))
+    near = ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names)
+    raise InputError(
+        f"there is no configuration {name!r}, here or among the shipped ones; did you mean {near}?"
+    )
+
+
+def find_configs(words: list[str]) -> list[str]:
+    """The words of a command with every configuration named by its path.
+
+    Raises:
+        InputError: a configuration is missing, is no YAML or has an option that is now called otherwise.
+    """
+    found = list(words)
+    for i, word in enumerate(words):
+        if word in ("--config", "-c") and i + 1 < len(words):
+            found[i + 1] = _readable(words[i + 1])
+        elif word.startswith("--config="):
+            found[i] = f"--config={_readable(word.removeprefix('--config='))}"
+    return found
+
+
+def _readable(name: str) -> str:
+    path = find_config(name)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    check_names(config, str(path))
+    return str(path)

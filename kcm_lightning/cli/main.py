@@ -1,0 +1,104 @@
+"""The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Literal
+
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from kcm_lightning.calibrate import KCMTrainer
+from kcm_lightning.cli.configs import find_configs
+from kcm_lightning.cli.kcm_cli import KCMCLI, SaveFitConfig
+from kcm_lightning.cli.parser import OneLineParser, read_none_as_null
+from kcm_lightning.cli.runtime import keep_freed_memory, silence_noise
+from kcm_lightning.report import report
+from kcm_lightning.sweep import commands, sweep
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.renamed_options import check_words
+
+
+def _report(words: list[str]) -> str:
+    parser = OneLineParser(
+        prog="python -m kcm_lightning report",
+        description="The paper's tables out of run folders, with mean and standard deviation over seeds.",
+    )
+    parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
+    parser.add_argument(
+        "--format",
+        type=Literal["markdown", "csv", "latex"],
+        default="markdown",
+        help="markdown with the sources of each table; csv or latex, the tables alone",
+    )
+    parser.add_argument(
+        "--by",
+        type=Literal["table", "variant"],
+        default="table",
+        help="table: the paper's tables; variant: one table with a row for each variant of a sweep",
+    )
+    options = parser.parse_args(words)
+    return report(options.folders, options.format, options.by)
+
+
+def _sweep(words: list[str]) -> int:
+    parser = OneLineParser(
+        prog="python -m kcm_lightning sweep",
+        description="Runs what a sweep's file says and is not done yet; a killed sweep goes on where it was.",
+    )
+    parser.add_argument("file", help="YAML of the sweep")
+    parser.add_argument(
+        "--cell", type=int | None, help="run this cell alone, counted from 0, and those that it needs"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print each cell's commands as one line, and run nothing"
+    )
+    options = parser.parse_args(words)
+    if options.list:
+        print(commands(Path(options.file)), end="")
+        return 0
+    try:
+        return int(sweep(Path(options.file), options.cell) > 0)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs a command.
+
+    Args:
+        args: the words after the program's name; None for those of the process.
+    """
+    keep_freed_memory()
+    silence_noise()
+    read_none_as_null()
+    try:
+        words = find_configs(sys.argv[1:] if args is None else args)
+        check_words(words)
+        if words[:1] == ["report"]:
+            print(_report(words[1:]), end="")
+            return
+        if words[:1] == ["sweep"]:
+            if status := _sweep(words[1:]):
+                sys.exit(status)
+            return
+        sys.argv[1:] = words
+        KCMCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=KCMTrainer,
+            parser_class=OneLineParser,
+            trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
+            save_config_callback=SaveFitConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SIGTERMException:  # of itself it would end as a success
+        sys.exit(128 + signal.SIGTERM)

@@ -1,0 +1,47 @@
+"""The parser of the command line, and how it says what it does not understand."""
+
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import get_loader, set_loader
+from lightning.pytorch.cli import LightningArgumentParser
+
+from kcm_lightning.utils.errors import InputError
+
+
+class OneLineParser(LightningArgumentParser):
+    """Predictor what is wrong in one line, without the page of usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise InputError(one_line(message)) from ex
+
+
+def one_line(message: str) -> str:
+    """The reasons out of jsonargparse's nested account of every alternative that it tried."""
+    noise = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Given value",
+        "- Expected a <class 'NoneType'>",
+        "Problem with given",
+    )
+    lines = [line.strip() for line in message.splitlines()]
+    reasons = [line.removeprefix("- ") for line in lines if line not in noise]
+    reasons = [line for line in reasons if not line.startswith(noise)]
+    keys = [line for line in reasons if line.startswith("Parser key")]
+    reasons = [line for line in reasons if line not in keys] or lines
+    where = " of ".join(key.split('"')[1] for key in reversed(keys))
+    return (f"{where}: " if where else "") + "; ".join(reasons)
+
+
+def read_none_as_null() -> None:
+    """Lets `null` through to options inside a class: jsonargparse hands it on as the word None."""
+    load = get_loader("yaml")
+
+    def load_none(text: str, **kwargs: Any) -> Any:
+        return None if text == "None" else load(text, **kwargs)
+
+    set_loader("yaml", load_none, (yaml.YAMLError,))

@@ -1,0 +1,165 @@
+"""Algorithm 2 on a batch: judge, gate, student, gate, large model."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kcm_lightning.core.confidence import probabilities
+from kcm_lightning.core.predictions import Outcome, Predictor, Purpose, Query, SmallPrediction, Teacher, take
+from kcm_lightning.core.pruning import Pruning, pruned
+from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
+
+
+class Ask(Enum):
+    """Who is asked about samples that do not need it, to compare the models."""
+
+    NOBODY = "nobody"
+    STUDENT = "student"  # also about the samples that the judge keeps
+    EVERYONE = (
+        "everyone"  # student and large model about every sample; the large model with and without a hint
+    )
+
+
+@dataclass
+class Roles:
+    """Who plays which part.
+
+    Args:
+        judge: what the judge predicts of inputs.
+        student: what the student predicts of inputs.
+        teacher: the large model, loaded.
+    """
+
+    judge: Predictor
+    student: Predictor
+    teacher: Teacher
+
+
+@dataclass
+class Gates:
+    """What decides who answers.
+
+    Args:
+        thresholds: the thresholds of inference.
+        teacher_temperature: divisor of the large model's logits.
+        second_gate: "student"; or "teacher" for Algorithm 2 as printed, which calls the large model for every
+            sample that the judge does not keep.
+    """
+
+    thresholds: Thresholds
+    teacher_temperature: float = 1.0
+    second_gate: SecondGate = "student"
+
+
+def collaborate(
+    batch: dict[str, Any],
+    *,
+    roles: Roles,
+    gates: Gates,
+    ask: Ask = Ask.NOBODY,
+    purpose: Purpose = Purpose.INFERENCE,
+) -> Outcome:
+    """Algorithm 2: answers a batch; the large model sees only the samples that need it.
+
+    What the large model has no answer to, the student answers.
+
+    Args:
+        batch: with `small` and `large`, the inputs of the small models and of the large one, and, for a
+            cache, `index`, the sample ids.
+        roles: judge, student and large model.
+        gates: thresholds, and whose confidence opens the second gate.
+        ask: who is also asked about samples that do not need it; `called` does not count those.
+        purpose: what the large model is asked for.
+    """
+    thresholds = gates.thresholds
+    judge = roles.judge(batch["small"])
+    every = torch.ones_like(judge.confidence, dtype=torch.bool)
+    passed_on = ~keeps(judge.confidence, thresholds.judge)
+    student = judge.not_asked()
+    if len(rows := (passed_on if ask is Ask.NOBODY else every).nonzero().squeeze(1)):
+        student = roles.student(take(batch["small"], rows)).scatter(rows, len(every))
+
+    call = _TeacherCall(batch, roles.teacher, student, gates.teacher_temperature, purpose)
+    if gates.second_gate == "teacher":
+        called = passed_on
+        teacher = call(every if ask is Ask.EVERYONE else called)
+        second = teacher.confidence.nan_to_num(0)
+        routes = route(judge=judge.confidence, second=second, thresholds=thresholds, second_gate="teacher")
+    else:
+        second = student.confidence.nan_to_num(0)
+        routes = route(judge=judge.confidence, second=second, thresholds=thresholds)
+        called = routes == Route.TEACHER
+        teacher = call(every if ask is Ask.EVERYONE else called)
+    routes[(routes == Route.TEACHER) & teacher.confidence.isnan()] = Route.STUDENT
+    without_hint = teacher
+    if roles.teacher.uses_hint:
+        without_hint = call(every, with_hint=False) if ask is Ask.EVERYONE else teacher.not_asked()
+    return Outcome(
+        prediction=_by_route(routes, [judge.prediction, student.prediction, teacher.prediction]),
+        confidence=_by_route(routes, [judge.confidence, student.confidence, teacher.confidence]),
+        route=routes,
+        called=called,
+        judge_prediction=judge.prediction,
+        judge_confidence=judge.confidence,
+        student_prediction=student.prediction,
+        student_confidence=student.confidence,
+        teacher_prediction=teacher.prediction,
+        teacher_confidence=teacher.confidence,
+        teacher_without_hint_prediction=without_hint.prediction,
+        teacher_without_hint_confidence=without_hint.confidence,
+        judge_logits=judge.logits,
+        student_logits=student.logits,
+    )
+
+
+def class_predictor(model: nn.Module, temperature: float = 1.0, pruning: Pruning | None = None) -> Predictor:
+    """A classifier as a predictor: its most probable class, and that class's probability as confidence.
+
+    Args:
+        model: from inputs to logits `(B, V)`.
+        temperature: divisor of the logits.
+        pruning: classes that it leaves to the others.
+
+    >>> predict = class_predictor(nn.Identity())
+    >>> predict(torch.tensor([[0.0, 2.0]])).prediction.tolist()
+    [1]
+    """
+
+    def predict(inputs: Any) -> SmallPrediction:
+        logits = model(inputs).float()
+        distribution = probabilities(pruned(logits, pruning), temperature)
+        confidence, prediction = distribution.max(-1)
+        return SmallPrediction(prediction, confidence, distribution=distribution, logits=logits)
+
+    return predict
+
+
+@dataclass
+class _TeacherCall:
+    """Asks the large model about some samples of a batch and puts its answers back in their places."""
+
+    batch: dict[str, Any]
+    teacher: Teacher
+    student: SmallPrediction
+    temperature: float
+    purpose: Purpose
+
+    def __call__(self, asked: Tensor, with_hint: bool = True) -> SmallPrediction:
+        rows = asked.nonzero().squeeze(1)
+        if not len(rows):
+            return self.student.not_asked()
+        hint = self.student.rows(rows).hint if with_hint and self.teacher.uses_hint else None
+        sample_ids = take(self.batch.get("index"), rows)
+        query = Query(take(self.batch["large"], rows), hint, sample_ids, self.purpose)
+        answer = self.teacher.answer(query, self.temperature)
+        return SmallPrediction(answer.prediction, answer.confidence.float()).scatter(rows, len(asked))
+
+
+def _by_route(routes: Tensor, values: list[Any]) -> Any:
+    """Of each sample, the value of whoever answered it."""
+    if isinstance(values[0], Tensor):
+        return torch.stack(values).gather(0, routes.unsqueeze(0)).squeeze(0)
+    return [values[who][row] for row, who in enumerate(routes.tolist())]

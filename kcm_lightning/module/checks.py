@@ -1,0 +1,108 @@
+"""Checks before anything is trained: sizes, losses, the judge of another run, a compiler."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
+
+from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.utils.errors import InputError
+
+
+def check_sizes(
+    small: nn.Module, data: KCMDataModule, *, pruning: Pruning | None = None, option: str = "model.judge"
+) -> None:
+    """Whether a small model's sizes, and the classes to prune, are the data's.
+
+    Args:
+        small: the small model.
+        data: the data module, set up.
+        pruning: classes to prune.
+        option: the option that holds the small model.
+
+    Raises:
+        InputError: they differ.
+    """
+    sizes = {"num_classes": ("classes", len(data.class_names)), "vocab_size": ("tokens", data.vocab_size)}
+    for size, (what, has) in sizes.items():
+        knows = getattr(small, size, has)
+        if has is not None and knows != has:
+            who = option.rsplit(".", 1)[-1]
+            raise InputError(
+                f"the {who} knows {knows} {what}, the data has {has}: set --{option}.{size}={has}"
+            )
+    count = len(data.class_names)
+    if pruning is not None and not set(pruning.classes) < set(range(count)):
+        raise InputError(
+            f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}"
+        )
+
+
+def check_loss(judge: nn.Module, loss: str, data: KCMDataModule) -> None:
+    """Whether judge and data have what the judge's loss needs.
+
+    Raises:
+        InputError: the loss is for several experts with cosines times 30, and the judge has none; or it
+            divides by the frequency of a class that has no training sample.
+    """
+    if loss == "tlc" and (empty := int((data.class_counts == 0).sum())):
+        raise InputError(
+            f"--model.loss=tlc divides by class frequencies, and {empty} classes have no training sample"
+        )
+    if loss == "tlc" and not hasattr(judge, "by_expert"):
+        raise InputError(
+            "--model.loss=tlc is for several experts: set --model.judge kcm_lightning.small.ExpertResNet32"
+        )
+    if loss == "tlc" and judge.scale != 30:
+        raise InputError(
+            f"--model.judge.scale={judge.scale}: the margins of --model.loss=tlc are for a scale of 30"
+        )
+
+
+def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = None) -> None:
+    """Gives a judge what a fresh training starts with.
+
+    Args:
+        judge: to fill.
+        path: checkpoint of a run whose judge it takes; None leaves it to the network.
+        vocabulary: units that a captioner's numbers stand for; None for a classifier.
+
+    Raises:
+        InputError: there is no such checkpoint, or its judge has another shape or vocabulary.
+    """
+    if path is None:
+        if hasattr(judge, "initialize"):
+            judge.initialize()
+        return
+    if not Path(path).is_file():
+        raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state = checkpoint["state_dict"]
+    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise InputError(f"--model.judge_ckpt: {path!r} is no checkpoint of a run, or cut off") from error
+    if checkpoint.get("vocabulary", vocabulary) != vocabulary:
+        raise InputError(f"--model.judge_ckpt: the judge in {path!r} was trained with another vocabulary")
+    state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
+    try:
+        judge.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"--model.judge_ckpt: the judge in {path!r} has another shape than this one"
+        ) from error
+
+
+def has_compiler() -> bool:
+    """Whether torch can compile for some device here; says what it means where it cannot."""
+    compilers = (os.environ.get("CXX", "g++"), "clang++")
+    found = torch.cuda.is_available() or any(shutil.which(name) for name in compilers)
+    if not found:
+        rank_zero_warn(
+            "no C++ compiler was found: the small models run uncompiled, which is several times slower"
+        )
+    return found

@@ -1,0 +1,139 @@
+"""Training in two phases: first the judge on labels, then the student behind the gate."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import move_data_to_device
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kcm_lightning.data.base import Batch, KCMDataModule, TrainingSamples
+from kcm_lightning.module.checks import has_compiler, start_judge
+from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.seed import seed_epoch
+
+
+class TwoPhases(L.LightningModule):
+    """A judge that is trained, then frozen, and a student that starts as its copy and is distilled.
+
+    A subclass gives the losses, and records what the student is distilled from.
+
+    Args:
+        judge: the small model; the student starts as its copy.
+        judge_phase: training of the judge on labels.
+        student_phase: distillation of the student; its epochs follow the judge's.
+        judge_ckpt: checkpoint whose judge is used instead of training one; None to train one.
+        compile: whether to compile the small models where there is a compiler.
+    """
+
+    def __init__(
+        self,
+        *,
+        judge: nn.Module,
+        judge_phase: Phase,
+        student_phase: Phase,
+        judge_ckpt: str | None,
+        compile: bool,
+    ):
+        super().__init__()
+        self.judge, self.student = judge, copy.deepcopy(judge)
+        self.judge_phase, self.student_phase, self.judge_ckpt = judge_phase, student_phase, judge_ckpt
+        self.student_started: Tensor
+        self.register_buffer("student_started", torch.tensor(False))
+        self._recorded: Any = None  # what the student is distilled from, on the clean view
+        if compile and has_compiler():
+            self.judge.compile()
+            self.student.compile()
+
+    @abstractmethod
+    def _judge_loss(self, batch: Batch) -> Tensor:
+        """The loss of the judge's phase, a scalar."""
+
+    @abstractmethod
+    def _student_loss(self, batch: Batch) -> Tensor:
+        """The loss of the student's phase, a scalar."""
+
+    @abstractmethod
+    def _record_answers(self) -> None:
+        """Records in `_recorded` what the student is distilled from, once a phase."""
+
+    @property
+    def data(self) -> KCMDataModule:
+        """The data module of the run."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # the Trainer holds it, untyped
+
+    @property
+    def judge_epochs(self) -> int:
+        return 0 if self.judge_ckpt else self.judge_phase.epochs
+
+    @property
+    def total_epochs(self) -> int:
+        return self.judge_epochs + self.student_phase.epochs
+
+    @property
+    def distilling(self) -> bool:
+        """Whether the current epoch teaches the student."""
+        return self.trainer.current_epoch >= self.judge_epochs
+
+    @property
+    def current_student(self) -> nn.Module:
+        """The student; before its distillation the judge, whose copy it starts as."""
+        return self.student if self.student_started else self.judge
+
+    def training_samples(self) -> TrainingSamples:
+        """What the current epoch trains on, as the data module asks."""
+        return TrainingSamples(distilling=self.distilling)
+
+    def on_fit_start(self) -> None:
+        if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
+            start_judge(self.judge, self.judge_ckpt, self._vocabulary_units())
+            # one judge for all processes
+            self.judge.load_state_dict(self.trainer.strategy.broadcast(self.judge.state_dict()))
+
+    def _vocabulary_units(self) -> list | None:
+        """What the numbers of the judge's captions stand for; None where it has classes."""
+        return None
+
+    def configure_optimizers(self) -> Any:
+        phases = [("judge", self.judge, self.judge_phase), ("student", self.student, self.student_phase)]
+        return phase_optimizer(phases[1:] if self.judge_ckpt else phases)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise InputError(
+                "the checkpoint is of a judge with other options: give the configuration it was made with, "
+                "--config RUN/config.yaml"
+            ) from error
+
+    def on_train_epoch_start(self) -> None:
+        seed_epoch(self.current_epoch, self.global_rank)
+        self.judge.train(not self.distilling)
+        self.student.train(self.distilling)
+        if self.distilling and not self.student_started:
+            self.student.load_state_dict(self.judge.state_dict())
+            self.student_started.fill_(True)
+        if self.distilling and self._recorded is None:
+            self._record_answers()
+
+    def _batches_to_distil(self) -> Iterator[Batch]:
+        """Clean views of all samples to distil on."""
+        loader, hidden = self.data.distill_dataloader(), not self.trainer.is_global_zero
+        for batch in tqdm(loader, desc="answers to distil from", disable=hidden, leave=False):
+            yield self.data.view(move_data_to_device(batch, self.device), augment=False)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
+        done = self.current_epoch - start + batch_idx / max(1, self.trainer.num_training_batches)
+        set_lr(self.trainer.optimizers, "student" if self.distilling else "judge", phase.lr_after(done))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
+        check_finite([loss], "the loss is", self.global_step, self.current_epoch)
+        return loss

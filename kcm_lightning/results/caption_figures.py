@@ -1,0 +1,111 @@
+"""Figures, tables and drawings of a test with captions."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kcm_lightning.core.routing import Route
+from kcm_lightning.metrics.caption_scores import Tokenizer, score_tokenized, tokenize
+from kcm_lightning.metrics.image_scores import (
+    ImageScores,
+    caption_curve,
+    image_scores,
+    random_scores,
+    score_difference,
+)
+from kcm_lightning.results.class_figures import ALONE, TITLES, lm_rates
+from kcm_lightning.results.columns import Columns
+from kcm_lightning.utils.files import write_figure
+from kcm_lightning.utils.tables import percent
+
+SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr", "ROUGE-L", "METEOR")
+_PREFIXES = {who: f"{prefix}_" for who, prefix in ALONE.items()} | {"kcm": ""}
+
+
+def summarize_captions(
+    columns: Columns, references: list[list[str]], tokenizer: Tokenizer, compared: bool
+) -> tuple[dict[str, Any], dict[str, ImageScores]]:
+    """All figures of a test with captions.
+
+    Args:
+        columns: as `gather` returns them.
+        references: captions that people gave each image.
+        tokenizer: "ptb" with METEOR, or "words" without.
+        compared: whether every model was asked about every image.
+
+    Returns:
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `scoring` and `scores` by
+        column, on the scale of COCO's scorer. Where every model was asked about every image: columns of each
+        model alone and of a random router between student and large model at the same LM rate, KCM's
+        difference to the large model alone with a paired bootstrap interval, and `without_caption`, of how
+        many images the large model said nothing, which counts as an empty caption. And what each image brings
+        to the scores, by column.
+    """
+    prefixes = {
+        who: prefix
+        for who, prefix in _PREFIXES.items()
+        if compared or not columns[f"{prefix}confidence"].isnan().any()
+    }
+    said = {
+        who: [caption or "" for caption in columns[f"{prefix}prediction"]] for who, prefix in prefixes.items()
+    }
+    tokenized = tokenize(said, references, tokenizer)
+    scores: dict[str, Any] = dict(score_tokenized(tokenized, meteor=tokenizer == "ptb"))
+    images = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
+    rate = columns["called"].double().mean().item()
+    summary: dict[str, Any] = {
+        "samples": len(references),
+        "lm_rate": {"called": rate, "answered": (columns["route"] == Route.TEACHER).double().mean().item()},
+        "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "scoring": tokenizer,
+        "scores": scores,
+    }
+    if {"student", "teacher"} <= set(images):
+        summary["without_caption"] = sum(
+            caption is None for caption in columns["teacher_without_hint_prediction"]
+        )
+        scores["random"] = random_scores(rate, images["student"], images["teacher"])
+        summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
+        kcm, chance = scores["kcm"], scores["random"]
+        summary["kcm_against_random"] = {name: kcm[name] - chance[name] for name in ("BLEU-4", "CIDEr")}
+    return summary, images
+
+
+def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the paper's Table 4; scores times 100."""
+    shown = [who for who in TITLES if who in summary["scores"]]
+    names = [name for name in SCORES if name in summary["scores"]["kcm"]]
+    rows = [[name, *(percent(summary["scores"][who].get(name)) for who in shown)] for name in names]
+    rows.append(["LM rate, %", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
+    tokenizer = {"ptb": "PTB tokenizer", "words": "word tokenizer"}[summary["scoring"]]
+    return [f"x 100, {tokenizer}", *(TITLES[who] for who in shown)], rows
+
+
+def write_caption_curve(
+    path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any]
+) -> None:
+    """Draws BLEU-4 and CIDEr against LM rate: student's confidence, random router, and KCM as it ran.
+
+    Args:
+        path: PNG file.
+        confidence: confidence of the student, shape `(N,)`.
+        images: as `summarize_captions` returns them, with every model asked about every image.
+        summary: as `summarize_captions` returns it.
+    """
+    from matplotlib.figure import Figure
+
+    student, teacher = images["student"], images["teacher"]
+    curve = caption_curve(confidence, student, teacher)
+    straight = torch.linspace(0, 1, 21).tolist()
+    by_chance = [random_scores(rate, student, teacher) for rate in straight]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for place, name in enumerate(("BLEU-4", "CIDEr"), 1):
+        axes = figure.add_subplot(1, 2, place)
+        axes.plot(curve["LM rate"], 100 * curve[name], label="student's confidence")
+        axes.plot(straight, [100 * scores[name] for scores in by_chance], "--", label="random router")
+        axes.plot(summary["lm_rate"]["called"], 100 * summary["scores"]["kcm"][name], "ko", label="KCM")
+        axes.set(xlabel="LM rate", ylabel=f"{name} x 100")
+        axes.legend()
+    write_figure(path, figure)

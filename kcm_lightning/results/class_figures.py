@@ -1,0 +1,165 @@
+"""Figures, tables and drawings of a test with classes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import binary_calibration_error
+
+from kcm_lightning.core.confidence import probabilities
+from kcm_lightning.core.routing import Route
+from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
+from kcm_lightning.results.columns import Columns
+from kcm_lightning.utils.files import write_figure
+from kcm_lightning.utils.tables import percent
+
+SMALL = ("judge", "student")
+# prefix of the columns of what each model says alone
+ALONE = {"judge": "judge", "student": "student", "teacher": "teacher_without_hint"}
+
+
+def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """All figures of a test.
+
+    Args:
+        columns: as `gather` returns them.
+        regions: region of each class, shape `(V,)`.
+        names: of the regions.
+
+    Returns:
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and
+        region (fractions). Where every model was asked about every sample: columns of each model alone, of a
+        random and of an oracle router between student and large model at the same LM rate, the share (KCM -
+        random) / (oracle - random), on how many samples KCM is right and the large model alone wrong and the
+        other way round, with a paired bootstrap interval of the difference in accuracy, and each small
+        model's expected calibration error, with its temperature and without (where its logits are known).
+    """
+    target, called = columns["target"], columns["called"]
+    in_region = {name: regions[target] == i for i, name in enumerate(names)}
+    in_region["overall"] = torch.ones_like(called)
+
+    def by_region(right: Tensor) -> dict[str, float | None]:
+        return {name: _mean(right[rows]) for name, rows in in_region.items()}
+
+    result: dict[str, Any] = {
+        "samples": len(target),
+        "lm_rate": {"called": _mean(called), "answered": _mean(columns["route"] == Route.TEACHER)},
+        "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "accuracy": {"kcm": by_region(columns["prediction"] == target)},
+    }
+    right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in ALONE.items()}
+    result["accuracy"]["judge"] = by_region(right["judge"])
+    if all((columns[f"{prefix}_prediction"] != -1).all() for prefix in ALONE.values()):
+        _compare(result, columns, right, in_region)
+    return result
+
+
+def _compare(
+    result: dict[str, Any], columns: Columns, right: dict[str, Tensor], in_region: dict[str, Tensor]
+) -> None:
+    """Adds what can be said where every model was asked about every sample."""
+    target = columns["target"]
+    rate = result["lm_rate"]["called"]
+    for who in ("student", "teacher"):
+        result["accuracy"][who] = {name: _mean(right[who][rows]) for name, rows in in_region.items()}
+    for router, accuracy in (("random", random_accuracy), ("oracle", oracle_accuracy)):
+        result["accuracy"][router] = {
+            name: accuracy(rate, right["student"][rows], right["teacher"][rows]) if rows.any() else None
+            for name, rows in in_region.items()
+        }
+    overall = {name: values["overall"] for name, values in result["accuracy"].items()}
+    if overall["oracle"] > overall["random"]:
+        share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
+        result["share_of_oracle_gain"] = share
+    better = int((columns["prediction"] == target)[~right["teacher"]].sum())
+    worse = int((columns["prediction"] != target)[right["teacher"]].sum())
+    difference = paired_difference([(better, worse, len(target))])
+    result["kcm_against_teacher"] = {"better": better, "worse": worse} | difference
+    confidence = {who: columns[f"{who}_confidence"].float() for who in SMALL}
+    result["expected_calibration_error"] = {
+        who: _calibration_error(confidence[who], right[who]) for who in SMALL
+    }
+    if all(f"{who}_logits" in columns for who in SMALL):
+        said = {who: probabilities(columns[f"{who}_logits"]).max(-1) for who in SMALL}
+        result["expected_calibration_error_untempered"] = {
+            who: _calibration_error(values, right[who])
+            for who, (values, indices) in said.items()
+            if torch.equal(
+                indices, columns[f"{who}_prediction"]
+            )  # else classes were pruned, which logits do not know
+        }
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> float:
+    return binary_calibration_error(confidence, right.long(), n_bins=15).item()
+
+
+def _mean(flags: Tensor) -> float | None:
+    return flags.double().mean().item() if len(flags) else None
+
+
+TITLES = {
+    "judge": "Small (judge)",
+    "student": "Student",
+    "teacher": "Large",
+    "kcm": "KCM",
+    "random": "Random router",
+    "oracle": "Oracle router",
+}
+
+
+def lm_rates(shown: list[str], called: str) -> list[str]:
+    """Cells of a table's row of LM rates: `called` for whoever routes, 0 or 100 for each model alone."""
+    alone = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    return [alone.get(who, called) for who in shown]
+
+
+def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the paper's Table 3, in per cent."""
+    shown = [who for who in TITLES if who in summary["accuracy"]]
+    regions = list(summary["accuracy"]["kcm"])
+    rows = [[region, *(percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
+    rows.append(["LM rate", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
+    return ["%", *(TITLES[who] for who in shown)], rows
+
+
+def write_curve(path: Path, columns: Columns, summary: dict[str, Any]) -> None:
+    """Draws accuracy against LM rate: student's confidence, random router, oracle, and KCM as it ran.
+
+    Args:
+        path: PNG file.
+        columns: as `gather` returns them, with every model asked about every sample.
+        summary: as `summarize` returns it.
+    """
+    from matplotlib.figure import Figure
+
+    student = columns["student_prediction"] == columns["target"]
+    teacher = columns["teacher_without_hint_prediction"] == columns["target"]
+    rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(rates, 100 * accuracy, label="student's confidence")
+    few = torch.linspace(0, 1, 101).tolist()  # the routers are straight lines, the oracle with a bend or two
+    for name, router, style in (("random", random_accuracy, "--"), ("oracle", oracle_accuracy, ":")):
+        axes.plot(few, [100 * router(rate, student, teacher) for rate in few], style, label=f"{name} router")
+    axes.plot(summary["lm_rate"]["called"], 100 * summary["accuracy"]["kcm"]["overall"], "ko", label="KCM")
+    axes.set(xlabel="LM rate", ylabel="accuracy, %")
+    axes.legend()
+    write_figure(path, figure)
+
+
+def prediction_lines(columns: Columns, class_names: list[str]) -> str:
+    """One JSON line a sample; what was not asked is null."""
+    plain = {name: values.tolist() for name, values in columns.items() if values.dim() == 1}
+    lines = []
+    for values in zip(*plain.values(), strict=True):
+        row = dict(zip(plain, values, strict=True))
+        row["route"] = Route(row["route"]).name.lower()
+        row["label"] = class_names[row["prediction"]]
+        for name, value in row.items():
+            if value in (-1, -2) or value != value:
+                row[name] = None
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,39 @@
+"""Calibration with pruned classes: the judge may keep what its student must leave to others."""
+
+import torch
+from kcm_lightning.core.gating import Pruning, Thresholds
+from tests.test_data_shunt_log import Certain, Written
+
+from kcm_lightning.calibrate.class_recorder import ClassRecorder
+from kcm_lightning.calibrate.thresholds import judge_threshold
+from kcm_lightning.core.collaboration import class_predictor, collaborate
+
+
+class Module:
+    """What a recorder asks of a module."""
+
+    def __init__(self, pruning):
+        self.pruning, self.teacher = pruning, Certain(torch.zeros(60, dtype=torch.long))
+
+
+def recorded(pruning):
+    """Sixty samples of ten classes on which judge and student agree, most of them of class 0."""
+    torch.manual_seed(0)
+    target = torch.arange(60) % 10 * (torch.arange(60) % 3 == 0)
+    logits = torch.randn(60, 10) + 6 * torch.eye(10)[target]
+    recorder, numbers = ClassRecorder(ask=False, required=False), torch.arange(60)
+    says = [class_predictor(Written(logits)), class_predictor(Written(logits), 1.0, pruning)]
+    batch = {"small": numbers, "large": numbers, "index": numbers, "target": target}
+    outcome = collaborate(batch, *says, Certain(target), Thresholds(None, 0.0))
+    recorder.on_validation_batch_end(None, Module(pruning), outcome, batch)
+    return recorder.recorded()
+
+
+def test_a_student_that_agrees_with_the_judge_closes_no_gate():
+    plain, _ = recorded(None)
+    assert plain.student_doubt.max() == 0
+    for how in ("mask", "zero"):
+        pruned, temperatures = recorded(Pruning([0], how))
+        assert pruned.student_doubt.max() == 0 and temperatures.student > 0
+        assert judge_threshold(pruned) == judge_threshold(plain) == plain.judge_confidence.min()
+        assert pruned.student_confidence.mean() < plain.student_confidence.mean()

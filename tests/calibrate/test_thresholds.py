@@ -1,0 +1,144 @@
+"""Temperature and thresholds against brute force."""
+
+import pytest
+import torch
+from kcm_lightning.core.gating import Route, Thresholds
+
+from kcm_lightning.calibrate import KCMTrainer
+from kcm_lightning.calibrate.thresholds import (
+    RecordedClasses,
+    Target,
+    choose_thresholds,
+    expected_on_unseen,
+    fit_temperature,
+    judge_threshold,
+)
+from kcm_lightning.utils.errors import InputError
+
+
+def synthetic(samples: int, seed: int = 0) -> RecordedClasses:
+    """Calibrated models: right with the probability that they state."""
+    generator = torch.Generator().manual_seed(seed)
+    judge, student = (torch.rand(samples, generator=generator) for _ in range(2))
+    rights = [torch.rand(samples, generator=generator) < c for c in (judge, student)]
+    doubt = (student - judge).clamp_min(0)
+    return RecordedClasses(judge, student, doubt, *rights, torch.rand(samples, generator=generator) < 0.7)
+
+
+def replay(answers: RecordedClasses, thresholds: Thresholds) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether the collaboration is right, and whether it calls the large model."""
+    routes = answers.routes(thresholds)
+    return answers.right(routes), routes == Route.TEACHER
+
+
+def test_temperature_is_recovered():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 5, generator=generator) * 2
+    target = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+    assert fit_temperature(logits * 3, target) == pytest.approx(3.0, rel=0.05)
+    assert fit_temperature(logits * 0.4, target) == pytest.approx(0.4, rel=0.05)
+
+
+def test_replay_is_the_loop_over_samples():
+    answers, thresholds = synthetic(300), Thresholds(0.8, 0.6)
+    right, called = replay(answers, thresholds)
+    for i in range(300):
+        if answers.judge_confidence[i] >= 0.8:
+            expected = answers.judge_right[i], False
+        elif answers.student_confidence[i] >= 0.6:
+            expected = answers.student_right[i], False
+        else:
+            expected = answers.teacher_right[i], True
+        assert (right[i].item(), called[i].item()) == (expected[0].item(), expected[1])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.75, 1.0])
+def test_lm_rate_is_met_and_nearly_used_up(rate):
+    answers = synthetic(1000)
+    thresholds = choose_thresholds(answers, Target("lm_rate", rate))
+    realised = replay(answers, thresholds)[1].double().mean().item()
+    assert rate - 0.005 <= realised <= rate
+
+
+def test_accuracy_drop_takes_the_fewest_calls_that_hold_it():
+    answers = synthetic(1000)
+    thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.01))
+    floor = answers.teacher_right.double().mean() - 0.01
+    right, _ = replay(answers, thresholds)
+    assert right.double().mean() >= floor
+    for lower in torch.linspace(0, thresholds.student - 0.01, 20).tolist():
+        judge = max(judge_threshold(answers), lower)
+        assert replay(answers, Thresholds(judge, lower))[0].double().mean() < floor
+
+
+def test_judge_threshold_is_the_lowest_that_the_expected_loss_allows():
+    answers = synthetic(300)
+    answers.judge_confidence = (answers.judge_confidence * 20).round() / 20  # ties
+    for tolerance in (0.0, 0.001, 0.01, 0.1):
+        losses = {
+            c: sum(
+                d
+                for d, own in zip(
+                    answers.student_doubt.tolist(), answers.judge_confidence.tolist(), strict=True
+                )
+                if own >= c
+            )
+            for c in answers.judge_confidence.tolist()
+        }
+        allowed = [c for c, loss in losses.items() if loss <= tolerance * 300]
+        assert judge_threshold(answers, tolerance) == (min(allowed) if allowed else None)
+
+
+def test_judge_costs_on_unseen_data_what_was_expected():
+    """A judge that is sure of too much, beside a calibrated student that gives its answer half of its own
+    probability."""
+
+    def draw(samples, seed):
+        generator = torch.Generator().manual_seed(seed)
+        judge, belief, chance = (torch.rand(samples, generator=generator) for _ in range(3))
+        differs = torch.rand(samples, generator=generator) < 1.1 - judge
+        student = 0.4 + 0.6 * belief
+        doubt = torch.where(differs, student - (1 - student) / 2, 0.0)
+        judge_right = torch.where(
+            differs, (chance >= student) & (chance < student + (1 - student) / 2), chance < student
+        )
+        return RecordedClasses(judge, student, doubt, judge_right, chance < student, chance < 2)
+
+    unseen, tolerance = draw(100_000, 99), 0.005
+    for seed in range(5):
+        kept = unseen.judge_confidence >= judge_threshold(draw(1000, seed), tolerance)
+        loss = (unseen.student_right.double() - unseen.judge_right.double())[kept].sum().item() / 100_000
+        assert kept.any() and 0.3 * tolerance < loss < 2 * tolerance
+
+
+def test_impossible_accuracy_sends_everything_to_the_large_model():
+    answers = synthetic(100)
+    answers.judge_right[:] = answers.student_right[:] = False
+    answers.teacher_right[:] = True
+    _, called = replay(answers, choose_thresholds(answers, Target("accuracy_drop", 0.0)))
+    assert called.all()
+
+
+def test_intervals_cover_what_unseen_data_show():
+    """Chosen on 1,000 samples, checked on 20,000 others, 40 times: 95 % intervals hold about 95 % of the
+    time."""
+    target, hits = Target("lm_rate", 0.6), 0
+    unseen = synthetic(20_000, seed=10_000)
+    for seed in range(40):
+        answers = synthetic(1000, seed)
+        expected = expected_on_unseen(answers, target)
+        right, _ = replay(unseen, choose_thresholds(answers, target))
+        hits += expected["accuracy"]["low"] <= right.double().mean().item() <= expected["accuracy"]["high"]
+    assert hits >= 34
+
+
+@pytest.mark.parametrize("text", ["lm_rate", "lm_rate=2", "accuracy=0.5", "lm_rate=x", ""])
+def test_bad_targets_are_refused(text):
+    with pytest.raises(InputError, match="is none of lm_rate=X, accuracy_drop=X"):
+        Target.parse(text)
+    assert Target.parse("lm_rate=0.75") == Target("lm_rate", 0.75)
+
+
+def test_a_report_does_not_overwrite_the_thresholds():
+    with pytest.raises(InputError, match="is to be a YAML"):
+        KCMTrainer(logger=False).calibrate(None, None, output="gates.json")

@@ -1,0 +1,102 @@
+"""The wheel carries the configurations, everything imported is declared, and starting costs little."""
+
+import ast
+import math
+import os
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_wheel_carries_the_configurations_and_finds_them(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    shipped = {path.name for path in (ROOT / "configs").glob("*.yaml")}
+    assert {path.name for path in (site / "kcm_lightning" / "configs").glob("*.yaml")} == shipped
+    code = (
+        "from kcm_lightning.cli.run_folder import find_config; print(find_config('cifar_lt.yaml').resolve())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(run.stdout.strip()) == (site / "kcm_lightning" / "configs" / "cifar_lt.yaml").resolve()
+
+
+def test_everything_imported_is_declared_and_pinned():
+    names = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "kan": "pykan"}
+    declared = [re.match(r"[\w-]+", entry)[0].lower() for entry in PROJECT["dependencies"]]
+    development = [re.match(r"[\w-]+", entry)[0].lower() for entry in PROJECT["optional-dependencies"]["dev"]]
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if "==" in line
+    }
+    assert {*declared, *development} <= pinned
+    for folder, allowed in (("kcm_lightning", declared), ("tests", [*declared, *development, "tokenizers"])):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+                for module in modules:
+                    top = module.split(".")[0]
+                    if top in sys.stdlib_module_names or top in (
+                        "kcm_lightning",
+                        "tests",
+                        "my_model",
+                        "test_cache",
+                    ):
+                        continue
+                    assert names.get(top, top).lower().replace("_", "-") in allowed, f"{path}: {module}"
+
+
+_HEAVY = ("transformers", "torchvision", "sklearn", "pandas")
+_HELP = f"""
+import atexit, sys
+atexit.register(lambda: print([name for name in {_HEAVY} if name in sys.modules], file=sys.stderr))
+sys.argv = ["kcm_lightning", "fit", "--help"]
+"""
+
+
+def test_help_costs_little_more_than_an_empty_lightning_cli():
+    """Budget 1.3x in processor time, the least of up to four interleaved runs; no heavy import beyond
+    Lightning's own."""
+    programs = {
+        "empty": _HELP + "from lightning.pytorch.cli import LightningCLI; LightningCLI()",
+        "ours": _HELP + "from kcm_lightning.cli.main import main; main()",
+    }
+    seconds = dict.fromkeys(programs, math.inf)
+    imported = {}
+    for done in range(4):
+        for name, program in programs.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            run = subprocess.run(
+                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert "usage:" in run.stdout
+            imported[name] = run.stderr.splitlines()[-1]
+            seconds[name] = min(
+                seconds[name], after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            )
+        assert imported["ours"] == imported["empty"]
+        if done and seconds["ours"] <= 1.3 * seconds["empty"]:
+            return
+    raise AssertionError(
+        f"help takes {seconds['ours'] / seconds['empty']:.2f} times as long as that of an empty LightningCLI"
+    )

@@ -1,0 +1,232 @@
+"""Reports: each figure out of the run folders, means over seeds by hand, what differs never averaged."""
+
+import csv
+import io
+import json
+from statistics import mean, stdev
+
+import pytest
+
+from kcm_lightning.cli.main import main
+from kcm_lightning.report import report
+from kcm_lightning.utils.errors import InputError
+
+
+def results(name="apd", category="Baby", teacher="TextClassifier", seed=0, kcm=0.9, **model) -> dict:
+    accuracy = {
+        who: {"negative": value, "overall": value}
+        for who, value in (("judge", 0.8), ("student", 0.85), ("teacher", 0.92))
+    }
+    return {
+        "samples": 1000,
+        "lm_rate": {"called": 0.5, "answered": 0.5},
+        "accuracy": {"kcm": {"negative": kcm, "overall": kcm}, **accuracy},
+        "kcm_against_teacher": {"better": 10, "worse": 30},
+        "seed": seed,
+        "commit": "abc",
+        "command": "python -m kcm_lightning test",
+        "data": {
+            "name": name,
+            "title": f"{name}, {category}",
+            "splits": {"truncated": 0.1, "test": {"samples": 1000, "sha256": "ff"}},
+        },
+        "thresholds": {"judge": 0.7 + seed / 100, "student": 0.6, "teacher": 0.98},
+        "temperatures": {"judge": 1.1, "student": 1.2, "teacher": 1.0},
+        "config": {
+            "trainer": {"max_epochs": None},
+            "model": {
+                "class_path": "kcm_lightning.module.KCMModule",
+                "init_args": {
+                    "teacher": {
+                        "class_path": f"kcm_lightning.large.{teacher}",
+                        "init_args": {"name": "x/bert"},
+                    },
+                    **model,
+                },
+            },
+            "data": {"class_path": "kcm_lightning.data.APD", "init_args": {"category": category}},
+        },
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    def save(*found: dict) -> str:
+        for number, figures in enumerate(found):
+            folder = tmp_path / "runs" / str(number)
+            folder.mkdir(parents=True)
+            (folder / "results.json").write_text(json.dumps(figures))
+        return str(tmp_path / "runs")
+
+    return save
+
+
+def test_table_1_has_the_papers_figures_beside_ours_and_means_over_seeds(runs):
+    values = [0.90, 0.91, 0.93]
+    text = report([runs(*(results(seed=seed, kcm=value) for seed, value in enumerate(values)))])
+    percents = [100 * value for value in values]
+    row = next(line for line in text.splitlines() if line.startswith("| Baby"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:6] == [
+        "Baby",
+        "80.00 ± 0.00",
+        "85.00 ± 0.00",
+        "92.00 ± 0.00",
+        f"{mean(percents):.2f} ± {stdev(percents):.2f}",
+        "50.00 ± 0.00",
+    ]
+    assert cells[6] == "-2.00" and cells[7:] == ["92.81", "94.45", "83.89"]
+    assert (
+        text.count("seed ") == 3
+        and "TextClassifier bert" in text
+        and "`python -m kcm_lightning test`" in text
+    )
+
+
+def test_a_single_run_has_an_interval_and_a_seed_counts_once(runs, tmp_path):
+    folder = runs(results(kcm=0.9), results(kcm=0.8))  # the same seed, perhaps with other thresholds
+    text = report([folder, str(tmp_path / "runs" / "0")])
+    assert "±" not in text and text.count("| Baby |") == 2 and "| -2.00 (-3.20 to -0.80) |" in text
+
+
+def test_differences_are_averaged_over_seeds(runs):
+    one, other = results(seed=0), results(seed=1)
+    other["kcm_against_teacher"] = {"better": 0, "worse": 100}
+    assert "| -6.00 |" in report([runs(one, other)])
+
+
+def test_six_categories_have_a_mean_row(runs):
+    names = ("Video_Games", "Kindle_Store", "Baby", "Movies_and_TV", "Electronics", "Office_Products")
+    folder = runs(*(results(category=name, kcm=0.9 + 0.01 * i) for i, name in enumerate(names)))
+    head, *rows = csv.reader(io.StringIO(report([folder], "csv")))
+    assert [row[0] for row in rows] == ["Games", "Kindle", "Baby", "Movies", "Electronics", "Office", "mean"]
+    assert (
+        rows[-1][4] == "92.50"
+        and rows[-1][head.index("paper: BERT")] == f"{mean((90.39, 95.89, 92.81, 90.57, 91.76, 90.72)):.2f}"
+    )
+
+
+def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
+    folder = runs(
+        results(),
+        results(partition="printed"),
+        results(teacher="Chat"),
+        results(teacher="Mine"),
+        results("cifar100", "", "CLIP"),
+        results("digits", ""),
+    )
+    text = report([folder])
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Other data: digits",
+        "## Reviews: Mine",
+        "## Table 1: reviews, fine-tuned BERT, variant 1",
+        "## Table 1: reviews, fine-tuned BERT, variant 2",
+        "## Table 2: reviews, chat model",
+        "## Table 3: CIFAR-100-LT",
+    ]
+    assert text[text.index("## Reviews: Mine") : text.index("## Table 1")].count("paper") == 0
+    assert "±" not in text and "| overall | 80.00 | 85.00 | 92.00 | 90.00 | 53.25 | 58.18 | 64.66 |" in text
+
+
+def sequence(forgetting: float) -> dict:
+    own = {
+        "accuracy_after_each_group": [[0.5, 0.1], [0.2, 0.6]],
+        "forgetting": forgetting,
+        "backward_transfer": -forgetting,
+    }
+    return {
+        "seed": int(10 * forgetting),
+        "groups": 2,
+        "final_accuracy": {"head": 0.2, "overall": 0.4},
+        "all_classes": own,
+        "own_classes": own,
+    }
+
+
+def test_gates_by_hand_other_lengths_and_other_fits_are_not_averaged(runs):
+    calibrated, by_hand, short, fitted = (results(seed=seed) for seed in range(4))
+    by_hand["temperatures"] = dict.fromkeys(by_hand["temperatures"], 1.0)
+    short["config"]["trainer"]["max_epochs"] = 1
+    fitted["fitted_with"] = {"seed_everything": 3, "model.init_args.loss": "plain"}
+    moved = results(seed=4) | {"fitted_with": {"seed_everything": 4, "data.init_args.root": "elsewhere"}}
+    text = report([runs(calibrated, by_hand, short, fitted, moved)])
+    assert text.count("## Table 1") == 4
+    assert [part.count("seed ") for part in text.split("## Table 1")[1:]] == [
+        2,
+        1,
+        1,
+        1,
+    ]  # a place makes no difference
+
+
+def test_a_row_for_each_variant_in_the_order_of_the_folders(tmp_path):
+    made = {("b", 0): results(kcm=0.9), ("b", 1): results(kcm=0.8, seed=1), ("a", 0): results(kcm=0.5)}
+    for (variant, seed), figures in made.items():
+        folder = tmp_path / variant / str(seed)
+        folder.mkdir(parents=True)
+        errors = {
+            "expected_calibration_error": {"judge": 0.02},
+            "expected_calibration_error_untempered": {"judge": 0.25},
+        }
+        (folder / "results.json").write_text(json.dumps(figures | errors))
+    head, *rows = csv.reader(io.StringIO(report([str(tmp_path / "b"), str(tmp_path)], "csv", by="variant")))
+    assert [row[0] for row in rows] == ["b", "a"] and [row[-1] for row in rows] == ["2", "1"]
+    assert rows[0][head.index("KCM overall")] == f"{mean((90, 80)):.2f} ± {stdev((90, 80)):.2f}"
+    assert rows[1][head.index("ECE judge, T = 1")] == "25.00" and rows[1][head.index("ECE judge")] == "2.00"
+
+
+def test_sequential_trainings_have_a_table_by_variant_alone(tmp_path):
+    for seed, forgetting in enumerate((0.3, 0.5)):
+        (tmp_path / "kan" / str(seed)).mkdir(parents=True)
+        (tmp_path / "kan" / str(seed) / "results.json").write_text(json.dumps(sequence(forgetting)))
+    head, row = csv.reader(io.StringIO(report([str(tmp_path)], "csv", by="variant")))
+    assert row[head.index("all: forgetting")] == f"40.00 ± {stdev((30, 50)):.2f}" and row[
+        head.index("own: mean of groups")
+    ] == ("40.00 ± 0.00")
+    with pytest.raises(InputError, match="give --by variant"):
+        report([str(tmp_path)])
+    (tmp_path / "other" / "0").mkdir(parents=True)
+    (tmp_path / "other" / "0" / "results.json").write_text(json.dumps(results()))
+    assert "Table 1" in report([str(tmp_path)])  # the others have their tables
+
+
+def test_a_seed_that_comes_twice_in_a_variant_is_refused(tmp_path):
+    for sweep in ("one", "two"):
+        (tmp_path / sweep / "kcm" / "0").mkdir(parents=True)
+        (tmp_path / sweep / "kcm" / "0" / "results.json").write_text(json.dumps(results()))
+    with pytest.raises(InputError, match="both of variant kcm, seed 0: name one sweep"):
+        report([str(tmp_path)], by="variant")
+    assert (
+        report([str(tmp_path / "one"), str(tmp_path / "one" / "kcm")], "csv", by="variant").count("\n") == 2
+    )
+
+
+def test_table_5_has_the_papers_mcm(runs):
+    figures = results("cifar100", "", "CLIP")
+    figures["config"]["model"]["class_path"] = "kcm_lightning.module.KCMTwoStage"
+    figures["accuracy"] = {who: {"head": 0.5, "overall": 0.5} for who in ("judge", "kcm")}
+    text = report([runs(figures)])
+    assert (
+        "## Table 5: MCM on CIFAR-100-LT" in text and "| % | Small (judge) | KCM | paper: MCM | KCM |" in text
+    )
+    assert (
+        "| head | 50.00 | 50.00 | 70.99 | 71.54 |" in text and "| overall | 50.00 | 50.00 | - | - |" in text
+    )
+
+
+def test_latex_is_escaped(runs):
+    text = report([runs(results("cifar100", "", "CLIP"))], "latex")
+    assert r"\%" in text and text.startswith(r"\begin{tabular}{l") and "LM rate" in text
+
+
+def test_on_the_command_line(runs, capsys, tmp_path):
+    main(["report", runs(results()), "--format=csv"])
+    assert capsys.readouterr().out.startswith("Category,Small,Student,BERT,KCM,LM rate")
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "none")])
+    assert "holds no results.json" in capsys.readouterr().err
+    for content in ("{", "[]", '{"config": {}}'):
+        (tmp_path / "runs" / "0" / "results.json").write_text(content)
+        with pytest.raises(InputError, match="is no results file"):
+            report([str(tmp_path)])
