@@ -12,7 +12,9 @@ import torch
 
 from benchmarks.models import resnet10
 from benchmarks.timing import medians, run_from_shell
-from kcm_lightning.large import Cached, ImageClassifier
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.large import ImageClassifier
+from kcm_lightning.large.answer_cache import CachedClassifier
 
 COUNT = 10_000
 
@@ -28,23 +30,21 @@ def measure(device: str, repeats: int) -> list[dict]:
 
         def bare() -> None:
             for rows in places.split(500):
-                teacher.distribution(images[rows])
+                teacher.distribution(Query(images[rows]))
 
         def filling() -> None:
-            cache = Cached(teacher, str(Path(folder) / str(next(fresh))), "noise")
+            cache = CachedClassifier(teacher, str(Path(folder) / str(next(fresh))), "noise")
             cache.load([], torch.device(device))
             for rows in places.split(500):
-                cache.distribution(images[rows], None, rows)
+                cache.distribution(Query(images[rows], None, rows))
 
-        full = Cached(teacher, str(Path(folder) / "full"), "noise")
+        full = CachedClassifier(teacher, str(Path(folder) / "full"), "noise")
         full.load([], torch.device(device))
-        prompts = [b""] * COUNT
-        full._write(
-            list(zip(range(COUNT), prompts, strict=True)), torch.rand(COUNT, 1, 100).softmax(-1).numpy()
-        )
+        values = torch.rand(COUNT, 100).softmax(-1).numpy().astype("<f4")
+        full.insert("distributions", [(i, b"", 1, value.tobytes()) for i, value in enumerate(values)])
         times = medians({"bare": bare, "filling": filling}, repeats, warm_up=1)
         read = medians(
-            {"read": lambda: full.distribution(range(COUNT), None, places)}, 7 * repeats, warm_up=1
+            {"read": lambda: full.distribution(Query(range(COUNT), None, places))}, 7 * repeats, warm_up=1
         )
     return [{"filling_to_bare": times["filling"] / times["bare"], "seconds_to_read_10000": read["read"]}]
 

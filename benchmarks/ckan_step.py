@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.timing import leave, medians
-from kcm_lightning.cli.runtime import keep_memory
+from kcm_lightning.cli.runtime import keep_freed_memory
 from kcm_lightning.small import CKAN, CNN
 
 CONFIGURED = {"width": 80, "depths": (1, 2, 2), "bottleneck": 4}
@@ -99,7 +99,7 @@ def side_by_side(
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     torch._dynamo.config.recompile_limit = 64  # beyond its default of 8, further networks would run eagerly
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)

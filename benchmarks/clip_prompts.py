@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import medians, run_from_shell
+from kcm_lightning.core.predictions import Query
 from kcm_lightning.core.prompts import BINS
 from kcm_lightning.large import CLIP
 from tests.large.clip import save_clip
@@ -33,8 +34,8 @@ def measure(device: str, repeats: int) -> list[dict]:
         single = CLIP(folder, templates="single")
         single.load(CLASSES, torch.device(device))
         variants = {
-            "plain": lambda: plain.distribution(images),
-            "stated": lambda: stated.distribution(images, hint),
+            "plain": lambda: plain.distribution(Query(images)),
+            "stated": lambda: stated.distribution(Query(images, hint)),
             "one image's 100 prompts": lambda: single._encode_prompts(CLASSES),
         }
         times = medians(variants, repeats, warm_up=1)

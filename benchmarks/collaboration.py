@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from kcm_lightning.core.gating import Thresholds, caption_confidence, take
 from torch import Tensor
 
 from benchmarks.models import resnet10
 from benchmarks.timing import leave, medians
-from kcm_lightning.cli.runtime import keep_memory
-from kcm_lightning.core.collaboration import Predictor, SmallPrediction, class_predictor, collaborate
+from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.core.collaboration import Gates, Roles, class_predictor, collaborate
+from kcm_lightning.core.confidence import caption_confidence
+from kcm_lightning.core.predictions import Predictor, Query, SmallPrediction, take
+from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.data.image_store import shrink
 from kcm_lightning.large import ImageClassifier, ImageToText, LargeModel
 from kcm_lightning.small import CKAN, Captioner
-from kcm_lightning.small.captioner import generate
+from kcm_lightning.small.beam_search import generate
 from kcm_lightning.utils.tokens import PADDING
 from tests.large.blip2 import save_tiny_blip2
 
@@ -33,20 +35,20 @@ RATES = (0.2, 0.6, 0.9)
 JUDGE_KEEPS = 0.5  # of what the large model is not called for
 
 
-def replayed(says: Predictor, confidence: Tensor) -> Predictor:
+def replayed(predict: Predictor, confidence: Tensor) -> Predictor:
     """A small model at its usual cost, whose confidences are set so that the gates open as often as they
     should."""
     place = 0
 
-    def say(inputs: Any) -> SmallPrediction:
+    def replay(inputs: Any) -> SmallPrediction:
         nonlocal place
-        said = says(inputs)
-        count = len(said.confidence)
-        said.confidence = confidence[(place + torch.arange(count)) % len(confidence)]
+        found = predict(inputs)
+        count = len(found.confidence)
+        found.confidence = confidence[(place + torch.arange(count)) % len(confidence)]
         place = (place + count) % len(confidence)
-        return said
+        return found
 
-    return say
+    return replay
 
 
 @torch.no_grad()
@@ -66,15 +68,15 @@ def measure(
         def run() -> None:
             nonlocal called
             called = 0
-            judge, student = replayed(small, first), replayed(small, second)
+            roles = Roles(replayed(small, first), replayed(small, second), teacher)
             for batch in parts:
-                called += int(collaborate(batch, judge, student, teacher, thresholds).called.sum())
+                called += int(collaborate(batch, roles=roles, gates=Gates(thresholds)).called.sum())
 
         return run
 
     def large() -> None:
         for batch in batches:
-            teacher.answer(batch["large"])
+            teacher.answer(Query(batch["large"]))
 
     def judge_alone() -> None:
         for batch in batches:
@@ -93,11 +95,11 @@ def measure(
         ones = [take(batch, torch.tensor([i])) for batch in batches for i in range(len(batch["large"]))]
         variants["one by one"] = together(ones)
     times = medians(variants, repeats, warm_up=1)
-    realised = called / samples
-    needed = realised * times["large"] + times["judge"] + times["student"]
+    realized = called / samples
+    needed = realized * times["large"] + times["judge"] + times["student"]
     row = {
         "batch": len(batches[0]["large"]),
-        "lm_rate": round(realised, 3),
+        "lm_rate": round(realized, 3),
         "together_to_needed": times["together"] / needed,
         "together_to_large_alone": times["together"] / times["large"],
         "small_to_large": times["judge"] / times["large"],
@@ -129,8 +131,8 @@ def captions(folder: Path, repeats: int) -> list[dict]:
     torch.manual_seed(0)
     captioner = Captioner(1500, width=192, channels=64, depths=(1, 1, 1)).eval()
 
-    def says(images: Tensor) -> SmallPrediction:
-        found = generate(captioner, images, longest=20, beams=3)
+    def predict(images: Tensor) -> SmallPrediction:
+        found = generate(captioner, images, max_length=20, beams=3)
         return SmallPrediction(
             [""] * len(images), caption_confidence(found.log_probabilities, found.tokens != PADDING)
         )
@@ -145,7 +147,8 @@ def captions(folder: Path, repeats: int) -> list[dict]:
     large = [str(path) for path in paths]
     batches = [{"large": large[i : i + 128], "small": small[i : i + 128]} for i in range(0, len(large), 128)]
     return [
-        {"what": "captions"} | measure(says, teacher, batches, rate, repeats, single=False) for rate in RATES
+        {"what": "captions"} | measure(predict, teacher, batches, rate, repeats, single=False)
+        for rate in RATES
     ]
 
 
@@ -154,7 +157,7 @@ def normalized(images: Tensor) -> Tensor:
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=Path, help="folder of images to caption")

@@ -25,8 +25,8 @@ def texts(lengths: tuple[int, ...], batch: int) -> list[tuple[torch.Tensor, ...]
 
 
 def captions(lengths: tuple[int, ...], batch: int) -> list[tuple[torch.Tensor, ...]]:
-    (images,) = images(96, batch)[0]
-    return [(images, torch.randint(4, 1_500, (batch, length))) for length in lengths]
+    (inputs,) = images(96, batch)[0]
+    return [(inputs, torch.randint(4, 1_500, (batch, length))) for length in lengths]
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[torch.Tensor, ...]]]] = {

@@ -12,7 +12,7 @@ import time
 
 import lightning as L
 
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from kcm_lightning.module import KCMModule
 
 

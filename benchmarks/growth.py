@@ -15,25 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from kcm_lightning.core.gating import Thresholds
 from torch import nn
 
 from benchmarks.timing import leave
-from kcm_lightning.cli.runtime import keep_memory
+from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.core.routing import Thresholds
 
 
 def thresholds(samples: int) -> Callable[[], object]:
     """`calibrate` after the models have answered."""
-    from kcm_lightning.calibrate.thresholds import (
-        RecordedClasses,
-        Target,
-        choose_thresholds,
-        expected_on_unseen,
-    )
+    from kcm_lightning.calibrate.answers import ClassAnswers
+    from kcm_lightning.calibrate.target import Target
+    from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
 
     torch.manual_seed(0)
     confidences = torch.rand(3, samples).double()
-    answers = RecordedClasses(*confidences, *(torch.rand(3, samples) < 0.7))
+    answers = ClassAnswers(*confidences, *(torch.rand(3, samples) < 0.7))
     target = Target("accuracy_drop", 0.01)
     return lambda: (choose_thresholds(answers, target), expected_on_unseen(answers, target))
 
@@ -62,50 +59,50 @@ def epoch_of_judge(samples: int, classes: int = 100, width: int = 16) -> Callabl
 
 def collaboration(samples: int, classes: int = 100) -> Callable[[], object]:
     """`test` of a data set in batches of 256, with models that cost next to nothing, and its figures."""
-    from kcm_lightning.core.collaboration import class_predictor, collaborate
-    from kcm_lightning.large import LargeModel
+    from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor, collaborate
+    from kcm_lightning.large import LargeClassifier
     from kcm_lightning.results import gather
     from kcm_lightning.results.class_figures import summarize
 
-    class Free(LargeModel):
+    class Free(LargeClassifier):
         identity = "free"
 
         def load(self, class_names, device):
             pass
 
-        def distribution(self, inputs, hint=None, samples=None):
-            return inputs.softmax(-1).unsqueeze(1)
+        def distribution(self, query):
+            return query.inputs.softmax(-1).unsqueeze(1)
 
     torch.manual_seed(0)
     logits, target = torch.randn(samples, classes), torch.randint(0, classes, (samples,))
     small, index = class_predictor(nn.Identity()), torch.arange(samples)
+    roles, gates = Roles(small, small, Free()), Gates(Thresholds(0.1, 0.05))
 
     def run() -> None:
         outcomes, batches = [], []
         for rows in index.split(256):
             batch = {"small": logits[rows], "large": logits[rows], "index": rows, "target": target[rows]}
-            options = {"ask_every_student": True, "ask_every_teacher": True}
-            outcomes.append(collaborate(batch, small, small, Free(), Thresholds(0.1, 0.05), **options))
+            outcomes.append(collaborate(batch, roles=roles, gates=gates, ask=Ask.EVERYONE))
             batches.append({name: batch[name] for name in ("index", "target")})
         summarize(gather(outcomes, batches), torch.arange(classes) % 3, ("a", "b", "c"))
 
     return run
 
 
-def caption_lengths(longest: int) -> Callable[[], object]:
+def caption_lengths(length: int) -> Callable[[], object]:
     """Beam search of 32 captions of a length, and a training step on them."""
     from kcm_lightning.small import Captioner
-    from kcm_lightning.small.captioner import generate
+    from kcm_lightning.small.beam_search import generate
 
     torch.manual_seed(0)
     model = Captioner(1000, width=96, channels=32, depths=(1, 1))
-    images, tokens = torch.randn(32, 3, 64, 64), torch.randint(4, 1000, (32, longest))
+    images, tokens = torch.randn(32, 3, 64, 64), torch.randint(4, 1000, (32, length))
     with torch.no_grad():
         model.output[-1].bias[2] = -30.0  # never ends a caption early
 
     def run() -> None:
         model.eval()
-        generate(model, images, longest, beams=3)
+        generate(model, images, max_length=length, beams=3)
         model.train()
         nn.functional.cross_entropy(model(images, tokens).flatten(0, 1), tokens.flatten()).backward()
 
@@ -191,7 +188,7 @@ def measure() -> list[dict]:
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", choices=CASES, help="one case, with --size")
     parser.add_argument("--size", type=int)

@@ -6,7 +6,10 @@ import sys
 
 from benchmarks.timing import run_from_shell
 
-CODE = "import torch, time; start = time.perf_counter(); import kcm_lightning; print(time.perf_counter() - start)"
+CODE = (
+    "import torch, time; start = time.perf_counter(); import kcm_lightning; "
+    "print(time.perf_counter() - start)"
+)
 
 
 def measure(device: str, repeats: int) -> list[dict]:

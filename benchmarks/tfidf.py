@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from kcm_lightning.data import APD
-from kcm_lightning.report.published import CATEGORIES
+from kcm_lightning.data.reviews import CATEGORIES
 
 
 def texts_and_labels(data: APD, split: str) -> tuple[list[str], list[int]]:

@@ -10,7 +10,7 @@ from statistics import median
 
 import torch
 
-from kcm_lightning.cli.runtime import keep_memory
+from kcm_lightning.cli.runtime import keep_freed_memory
 
 
 def medians(variants: dict[str, Callable[[], None]], repeats: int, warm_up: int = 5) -> dict[str, float]:
@@ -41,7 +41,7 @@ def run_from_shell(description: str, repeats: int, measure: Callable[[str, int],
         repeats: by default.
         measure: makes the rows, given the device and the repeats.
     """
-    keep_memory()  # as every command does
+    keep_freed_memory()  # as every command does
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--output", type=Path, help="JSON file to write")

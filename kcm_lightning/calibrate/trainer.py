@@ -57,19 +57,9 @@ class KCMTrainer(L.Trainer):
         # a paid model is asked only where the target cannot be met without its answers
         required = goal.measure is not None
         recorder = recording(model, ask=required or not model.teacher.paid, required=required)
-        # every sample goes to the student, and none further
-        own_threshold, model.thresholds = model.thresholds.teacher, Thresholds(judge=None, student=0.0)
-        model.compare, model.temperatures = False, Temperatures()
+        own_threshold = model.thresholds.teacher
         options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
-        if model.teacher.uses_hint and recorder.asked and recorder.has_temperatures:
-            # a pass of the small models alone, so that the prompts are those of `test`, with temperature
-            alone = recording(model, ask=False, required=False)
-            model.temperatures.student = self._record(alone, model, options)[1].student
-        answers, temperatures = self._record(recorder, model, options)
-        if len(answers) < 10:
-            raise InputError(
-                f"the validation split has {len(answers)} samples: too few to choose thresholds on"
-            )
+        answers, temperatures = self._answers(recorder, model, options)
         chosen = choose_thresholds(answers, goal)
         expected = expected_on_unseen(answers, goal)
         if not recorder.asked:  # nothing is known of the large model's answers
@@ -100,6 +90,24 @@ class KCMTrainer(L.Trainer):
             )
         recording.check(model, goal)
         return recording
+
+    def _answers(
+        self, recorder: Recorder, model: KCMModule, options: dict[str, Any]
+    ) -> tuple[ValidationAnswers, Temperatures]:
+        """Every model's answers to the validation split, and their temperatures."""
+        # every sample goes to the student, and none further
+        model.thresholds = Thresholds(judge=None, student=0.0)
+        model.compare, model.temperatures = False, Temperatures()
+        if model.teacher.uses_hint and recorder.asked and recorder.has_temperatures:
+            # a pass of the small models alone, so that the prompts are those of `test`, with temperature
+            alone = type(recorder)(model, ask=False, required=False)
+            model.temperatures.student = self._record(alone, model, options)[1].student
+        answers, temperatures = self._record(recorder, model, options)
+        if len(answers) < 10:
+            raise InputError(
+                f"the validation split has {len(answers)} samples: too few to choose thresholds on"
+            )
+        return answers, temperatures
 
     def _record(
         self, recorder: Recorder, model: KCMModule, options: dict[str, Any]

@@ -7,7 +7,7 @@ import torch
 
 
 class ConfidenceHistogram(L.Callback):
-    """Draws the confidences of judge and student, right and wrong apart, at each validation of the student."""
+    """Draws the confidences of judge and student, right and wrong apart, at each validation of both."""
 
     def __init__(self):
         self.seen: list[tuple[torch.Tensor, ...]] = []

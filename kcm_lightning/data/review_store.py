@@ -207,7 +207,7 @@ class _Writer:
                         left_out = self.facts["categories"][name]["without_text_or_stars"]
                         raise InputError(
                             f"{name} has no {word} review in its {split} split: two classes are needed "
-                            f"({left_out} lines were left out because they have no text or no whole number of stars)"
+                            f"({left_out} lines were left out: they have no text or no whole number of stars)"
                         )
         np.savez(self.folder / "table.npz", **table)
         (self.folder / "facts.json").write_text(json.dumps(self.facts))

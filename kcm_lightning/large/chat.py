@@ -146,10 +146,10 @@ class Chat(LargeClassifier):
         replies, limit = self.requests.ask_all(questions, purpose=str(query.purpose), limits=limits)
         if limit and query.purpose is Purpose.INFERENCE:
             missing = sum(reply is None for reply in replies)
+            spent = f"the budget of {getattr(self.budget, limit)} {limit} is spent"
             raise InputError(
-                f"the budget of {getattr(self.budget, limit)} {limit} is spent with {missing} of this "
-                f"batch unanswered; what was answered is kept: raise --model.teacher.budget.{limit} and run the same "
-                "command again"
+                f"{spent} with {missing} of this batch unanswered; what was answered is kept: raise "
+                f"--model.teacher.budget.{limit} and run the same command again"
             )
         labels = [-1 if reply is None else self.class_of(reply) for reply in replies]
         confidences = [self._confidence_in(reply) for reply in replies]

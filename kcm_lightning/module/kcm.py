@@ -9,7 +9,7 @@ from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor,
 from kcm_lightning.core.confidence import Temperatures, probabilities
 from kcm_lightning.core.distillation import Direction, gated_distillation
 from kcm_lightning.core.losses import JudgeLoss, judge_loss
-from kcm_lightning.core.partition import Part, PartitionOrder, partition
+from kcm_lightning.core.partition import PartitionOrder, partition
 from kcm_lightning.core.predictions import Outcome, Purpose, Query
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds
@@ -146,7 +146,8 @@ class KCMModule(TwoPhases):
 
     def _judge_loss(self, batch: Batch) -> Tensor:
         images, partner, own = some_cutmix(batch["small"], self.judge_phase.cutmix)
-        logits = self.judge.by_expert(images) if self.loss == "tlc" else self.judge(images)  # type: ignore[operator]
+        predict: Any = self.judge.by_expert if self.loss == "tlc" else self.judge
+        logits = predict(images)
         target, progress = batch["target"], self.judge_phase.progress(self.current_epoch + 1)
 
         def loss_of(labels: Tensor) -> Tensor:
@@ -213,18 +214,6 @@ class KCMModule(TwoPhases):
         if own < 1:
             both = both + (1 - own) * losses(partner)
         return self._log_student(both, parts)
-
-    def _log_student(self, both: Tensor, parts: Tensor) -> Tensor:
-        """The sum of equations 4 and 5, shape `(2,)`, logged with the partition's shares."""
-        losses = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
-        self.log_dict(losses, batch_size=len(parts))
-        self._log_parts(parts)
-        return both.sum()
-
-    def _log_parts(self, parts: Tensor) -> None:
-        """Logs the partition's shares of an epoch."""
-        shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
-        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)
 
     # -------------------------------------------------------------- inference
 

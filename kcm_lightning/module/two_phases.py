@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from kcm_lightning.core.partition import Part
 from kcm_lightning.data.base import Batch, KCMDataModule, TrainingSamples
 from kcm_lightning.module.checks import has_compiler, start_judge
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
@@ -137,3 +138,15 @@ class TwoPhases(L.LightningModule):
         loss = self._student_loss(batch) if self.distilling else self._judge_loss(batch)
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         return loss
+
+    def _log_student(self, both: Tensor, parts: Tensor) -> Tensor:
+        """The sum of equations 4 and 5, shape `(2,)`, logged with the partition's shares."""
+        losses = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
+        self.log_dict(losses, batch_size=len(parts))
+        self._log_parts(parts)
+        return both.sum()
+
+    def _log_parts(self, parts: Tensor) -> None:
+        """Logs the partition's shares of an epoch."""
+        shares = {f"partition/x{part.value}": (parts == part).float().mean() for part in Part}
+        self.log_dict(shares, on_step=False, on_epoch=True, batch_size=len(parts), sync_dist=True)

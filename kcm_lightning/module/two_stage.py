@@ -63,8 +63,8 @@ class KCMTwoStage(KCMModule):
             taught = self._count_of(Part.TEACHER)
             again = "resume with --ckpt_path last" if self.current_epoch else "fit again"
             raise InputError(
-                f"an epoch of distillation made no step: the large model taught {taught} samples, a "
-                f"buffer takes {self.buffer}; lower --model.distill_thresholds.teacher or --model.buffer, and {again}"
+                f"an epoch of distillation made no step: the large model taught {taught} samples, a buffer "
+                f"takes {self.buffer}; lower --model.distill_thresholds.teacher or --model.buffer, and {again}"
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from kcm_lightning.utils.errors import InputError
 
 _PHASES = ("model.judge_phase", "model.student_phase", "model.phase", "model.training")
-OPTIONS = {f"{phase}.optimiser": "optimizer" for phase in _PHASES}
+_BRITISH = "optimizer".replace("z", "s")
+OPTIONS = {f"{phase}.{_BRITISH}": "optimizer" for phase in _PHASES}
 OPTIONS |= {f"{phase}.drops": "lr_drops" for phase in _PHASES}
 OPTIONS |= {"data.longest": "max_length", "data.bad_pictures": "bad_images"}
 CLASSES = {

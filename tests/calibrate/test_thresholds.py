@@ -2,30 +2,26 @@
 
 import pytest
 import torch
-from kcm_lightning.core.gating import Route, Thresholds
 
 from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.calibrate.thresholds import (
-    RecordedClasses,
-    Target,
-    choose_thresholds,
-    expected_on_unseen,
-    fit_temperature,
-    judge_threshold,
-)
+from kcm_lightning.calibrate.answers import ClassAnswers
+from kcm_lightning.calibrate.target import Target
+from kcm_lightning.calibrate.temperatures import fit_temperature
+from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen, judge_threshold
+from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.utils.errors import InputError
 
 
-def synthetic(samples: int, seed: int = 0) -> RecordedClasses:
+def synthetic(samples: int, seed: int = 0) -> ClassAnswers:
     """Calibrated models: right with the probability that they state."""
     generator = torch.Generator().manual_seed(seed)
     judge, student = (torch.rand(samples, generator=generator) for _ in range(2))
     rights = [torch.rand(samples, generator=generator) < c for c in (judge, student)]
     doubt = (student - judge).clamp_min(0)
-    return RecordedClasses(judge, student, doubt, *rights, torch.rand(samples, generator=generator) < 0.7)
+    return ClassAnswers(judge, student, doubt, *rights, torch.rand(samples, generator=generator) < 0.7)
 
 
-def replay(answers: RecordedClasses, thresholds: Thresholds) -> tuple[torch.Tensor, torch.Tensor]:
+def replay(answers: ClassAnswers, thresholds: Thresholds) -> tuple[torch.Tensor, torch.Tensor]:
     """Whether the collaboration is right, and whether it calls the large model."""
     routes = answers.routes(thresholds)
     return answers.right(routes), routes == Route.TEACHER
@@ -102,7 +98,7 @@ def test_judge_costs_on_unseen_data_what_was_expected():
         judge_right = torch.where(
             differs, (chance >= student) & (chance < student + (1 - student) / 2), chance < student
         )
-        return RecordedClasses(judge, student, doubt, judge_right, chance < student, chance < 2)
+        return ClassAnswers(judge, student, doubt, judge_right, chance < student, chance < 2)
 
     unseen, tolerance = draw(100_000, 99), 0.005
     for seed in range(5):

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 import kcm_lightning
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from kcm_lightning.module import KCMModule
-from tests.commands import ROOT, kcm, kcm_process
+from tests.run_commands import ROOT, kcm, kcm_process
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,15 @@ def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
     checkpoint = str(run / "checkpoints" / "best.ckpt")
     for gate, rate in (("0.0", 0.0), ("null", 1.0)):
         kcm(
-            folder, "test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint,
-            f"--model.thresholds.judge={gate}", "--model.thresholds.student=null",
-        )  # fmt: skip
+            folder,
+            "test",
+            "--config",
+            str(run / "config.yaml"),
+            "--ckpt_path",
+            checkpoint,
+            f"--model.thresholds.judge={gate}",
+            "--model.thresholds.student=null",
+        )
         assert json.loads((run / "results.json").read_text())["lm_rate"]["called"] == rate
 
 
@@ -284,12 +290,12 @@ def test_a_terminated_fit_is_no_success_and_is_resumed(tiny_classifier, tmp_path
 def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(
     tiny_classifier, tmp_path, monkeypatch
 ):
-    scored = KCMModule._scored
+    scored = KCMModule._scores
 
     def worse_and_worse(self, split: str) -> dict:
         return scored(self, split) | {"selection": -float(self.current_epoch)}
 
-    monkeypatch.setattr(KCMModule, "_scored", worse_and_worse)
+    monkeypatch.setattr(KCMModule, "_scores", worse_and_worse)
     short = [
         "--model.judge_phase.epochs=1",
         "--model.student_phase.epochs=2",

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from kcm_lightning.core.gating import Part
 
 from kcm_lightning.core.distillation import divergence, gated_distillation
+from kcm_lightning.core.partition import Part
 
 
 def naive(student, target, direction, temperature):
@@ -26,7 +26,7 @@ def test_divergence_is_the_sum_written_out(direction, temperature):
     torch.manual_seed(0)
     logits, target = torch.randn(3, 4, 5), torch.randn(3, 4, 5).softmax(-1)
     mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]).bool()
-    ours = divergence(logits, target, mask, direction, temperature)
+    ours = divergence(logits, target, mask=mask, direction=direction, temperature=temperature)
     for sample in range(3):
         values = [
             naive(logits[sample, i].tolist(), target[sample, i].tolist(), direction, temperature)
@@ -59,11 +59,13 @@ def test_gate_decides_who_teaches_and_empty_parts_give_zero():
     logits = torch.randn(4, 1, 5, requires_grad=True)
     judge, teacher = torch.randn(4, 1, 5).softmax(-1), torch.randn(4, 1, 5).softmax(-1)
     parts = torch.tensor([Part.JUDGE, Part.TEACHER, Part.NONE, Part.TEACHER])
-    from_teacher, from_judge = gated_distillation(logits, judge, teacher, parts)
+    from_teacher, from_judge = gated_distillation(logits, judge=judge, teacher=teacher, parts=parts)
     expected_teacher, expected_judge = divergence(logits, teacher), divergence(logits, judge)
     torch.testing.assert_close(from_teacher, expected_teacher * torch.tensor([0.0, 1, 0, 1]))
     torch.testing.assert_close(from_judge, expected_judge * torch.tensor([1.0, 0, 0, 0]))
     (gradient,) = torch.autograd.grad((from_teacher + from_judge).sum(), logits)
     assert gradient[2].abs().max() == 0 and gradient[[0, 1, 3]].abs().amax((1, 2)).min() > 0
     nothing = torch.full((4,), Part.NONE)
-    assert torch.stack(gated_distillation(logits, judge, teacher, nothing)).abs().max() == 0
+    assert (
+        torch.stack(gated_distillation(logits, judge=judge, teacher=teacher, parts=nothing)).abs().max() == 0
+    )

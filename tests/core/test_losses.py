@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from mpmath import mp
 
-from kcm_lightning.core.losses import _wrong_evidence, expert_doubt, judge_loss
+from kcm_lightning.core.losses import judge_loss
+from kcm_lightning.core.tlc_loss import _wrong_evidence, expert_doubt
 from kcm_lightning.module.optimizers import Phase
 
 
@@ -15,9 +16,11 @@ def test_against_definitions():
     counts = torch.tensor([400, 60, 30, 10])
     log_p = logits.log_softmax(-1)
     plain = torch.stack([-log_p[i, t] for i, t in enumerate(target)])
-    torch.testing.assert_close(judge_loss(logits, target, counts, "plain"), plain)
+    torch.testing.assert_close(judge_loss(logits, target, class_counts=counts, kind="plain"), plain)
     weights = 500 / (4 * counts.float())
-    torch.testing.assert_close(judge_loss(logits, target, counts, "balanced"), plain * weights[target])
+    torch.testing.assert_close(
+        judge_loss(logits, target, class_counts=counts, kind="balanced"), plain * weights[target]
+    )
     assert torch.isclose((weights * counts).sum() / 500, torch.tensor(1.0))
     # Menon et al. 2021, equation 10, with the margin form written out
     adjusted = torch.stack(
@@ -32,7 +35,7 @@ def test_against_definitions():
             for i, t in enumerate(target.tolist())
         ]
     )
-    torch.testing.assert_close(judge_loss(logits, target, counts), adjusted)
+    torch.testing.assert_close(judge_loss(logits, target, class_counts=counts), adjusted)
 
 
 def test_tlc_against_a_loop_over_experts_and_samples():
@@ -85,7 +88,7 @@ def test_tlc_against_a_loop_over_experts_and_samples():
                 losses.append(loss)
                 engaged.append(doubt[k][i] / max(doubt[k]) > 0.54)
             expected += sum(loss for loss, use in zip(losses, engaged, strict=True) if use) / sum(engaged)
-        found = judge_loss(experts, target, counts, "tlc", progress)
+        found = judge_loss(experts, target, class_counts=counts, kind="tlc", progress=progress)
         assert found.shape == (20,)
         torch.testing.assert_close(found.mean().double(), expected, rtol=1e-4, atol=1e-4)
 
@@ -96,7 +99,7 @@ def test_tlc_stays_finite_where_experts_are_sure_of_different_classes_or_of_wron
     for k in range(3):
         experts[k, :, k] = 30.0  # each expert its own class
     experts.requires_grad_()
-    loss = judge_loss(experts, target, counts, "tlc", progress=1.0)
+    loss = judge_loss(experts, target, class_counts=counts, kind="tlc", progress=1.0)
     loss.mean().backward()
     assert torch.isfinite(loss).all() and torch.isfinite(experts.grad).all()
     doubt = expert_doubt(experts)
@@ -120,7 +123,10 @@ def test_tlc_reweights_in_its_last_forty_epochs_of_two_hundred():
     experts, target, counts = torch.randn(2, 8, 3), torch.randint(0, 3, (8,)), torch.tensor([500, 50, 5])
     phase = Phase(200)
     losses = [
-        judge_loss(experts, target, counts, "tlc", phase.progress(epoch + 1)).mean() for epoch in range(200)
+        judge_loss(
+            experts, target, class_counts=counts, kind="tlc", progress=phase.progress(epoch + 1)
+        ).mean()
+        for epoch in range(200)
     ]
     jumps = [epoch for epoch in range(1, 200) if abs(losses[epoch] - losses[epoch - 1]) > 0.01]
     assert jumps == [160]

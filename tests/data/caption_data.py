@@ -34,7 +34,7 @@ def write(folder: Path, train: int = 32, val: int = 12, test: int = 12) -> Path:
         split = "train" if number < train else "val" if number < train + val else "test"
         captions = [
             f"A {color} wall is all there is.",
-            f"the image shows a {color} wall",
+            f"the picture shows a {color} wall",
             f"this wall is {color} all over",
         ]
         rows.append(

@@ -71,9 +71,17 @@ def save_tiny_blip2(folder: Path, width: int = 32, layers: int = 2, image: int =
         "intermediate_size": width * 3 // 2,
     }
     text = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=width, word_embed_proj_dim=width, ffn_dim=width * 3 // 2, num_hidden_layers=layers,
-        num_attention_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        word_embed_proj_dim=width,
+        ffn_dim=width * 3 // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     config = Blip2Config(
         vision_config=Blip2VisionConfig(image_size=image, patch_size=8, **sizes).to_dict(),
         qformer_config=Blip2QFormerConfig(

@@ -6,13 +6,15 @@ import sys
 import pytest
 import torch
 
-from kcm_lightning.large import Cached, LargeModel
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.large import LargeClassifier
+from kcm_lightning.large.answer_cache import CachedClassifier
 from kcm_lightning.utils.errors import InputError
 
 CPU = torch.device("cpu")
 
 
-class Counting(LargeModel):
+class Counting(LargeClassifier):
     """A large model that counts the rows it is asked about; its answer depends on input and, in tenths, on
     the hint."""
 
@@ -28,17 +30,19 @@ class Counting(LargeModel):
     def identity(self):
         return self.name
 
-    def prompt_keys(self, hint, size):
-        return [b""] * size if hint is None else [bytes((row * 10).round().byte().tolist()) for row in hint]
+    def prompt_keys(self, query):
+        if query.hint is None:
+            return [b""] * len(query)
+        return [bytes((row * 10).round().byte().tolist()) for row in query.hint]
 
-    def distribution(self, inputs, hint=None, samples=None):
-        self.rows += len(inputs)
-        logits = inputs.float() + (0 if hint is None else (hint * 10).round())
+    def distribution(self, query):
+        self.rows += len(query)
+        logits = query.inputs.float() + (0 if query.hint is None else (query.hint * 10).round())
         return logits.softmax(-1).unsqueeze(1)
 
 
 def cached(folder, model, dataset="data"):
-    wrapped = Cached(model, str(folder), dataset)
+    wrapped = CachedClassifier(model, str(folder), dataset)
     wrapped.load([], CPU)
     return wrapped
 
@@ -47,13 +51,15 @@ def test_same_answers_and_nothing_asked_twice(tmp_path):
     inputs, samples = torch.randn(50, 4), torch.randperm(50)
     model = Counting()
     wrapped = cached(tmp_path, model)
-    expected = Counting().distribution(inputs)
-    torch.testing.assert_close(wrapped.distribution(inputs, None, samples), expected)
+    expected = Counting().distribution(Query(inputs))
+    torch.testing.assert_close(wrapped.distribution(Query(inputs, None, samples)), expected)
     mixed = torch.randperm(50)
-    torch.testing.assert_close(wrapped.distribution(inputs[mixed], None, samples[mixed]), expected[mixed])
+    torch.testing.assert_close(
+        wrapped.distribution(Query(inputs[mixed], None, samples[mixed])), expected[mixed]
+    )
     assert model.rows == 50
     again = Counting()
-    torch.testing.assert_close(cached(tmp_path, again).distribution(inputs, None, samples), expected)
+    torch.testing.assert_close(cached(tmp_path, again).distribution(Query(inputs, None, samples)), expected)
     assert again.rows == 0
 
 
@@ -61,9 +67,9 @@ def test_only_missing_rows_are_asked_and_in_their_places(tmp_path):
     inputs = torch.randn(10, 4)
     model = Counting()
     wrapped = cached(tmp_path, model)
-    wrapped.distribution(inputs[:6:2], None, torch.tensor([0, 2, 4]))
+    wrapped.distribution(Query(inputs[:6:2], None, torch.tensor([0, 2, 4])))
     torch.testing.assert_close(
-        wrapped.distribution(inputs, None, torch.arange(10)), Counting().distribution(inputs)
+        wrapped.distribution(Query(inputs, None, torch.arange(10))), Counting().distribution(Query(inputs))
     )
     assert model.rows == 10
 
@@ -73,28 +79,29 @@ def test_key_is_model_prompt_and_sample(tmp_path):
     model = Counting()
     wrapped = cached(tmp_path, model)
     for asked in (None, hint, hint + 0.2):
-        expected = Counting().distribution(inputs, asked)
-        torch.testing.assert_close(wrapped.distribution(inputs, asked, samples), expected)
-        torch.testing.assert_close(wrapped.distribution(inputs, asked, samples), expected)
+        expected = Counting().distribution(Query(inputs, asked))
+        torch.testing.assert_close(wrapped.distribution(Query(inputs, asked, samples)), expected)
+        torch.testing.assert_close(wrapped.distribution(Query(inputs, asked, samples)), expected)
     assert model.rows == 15
     for other in (cached(tmp_path, Counting("other")), cached(tmp_path, Counting(), "other data")):
-        other.distribution(inputs, None, samples)
+        other.distribution(Query(inputs, None, samples))
         assert other.model.rows == 5
-    wrapped.distribution(inputs)  # a user's own inputs have no place in a data set, and are not kept
+    wrapped.distribution(Query(inputs))  # a user's own inputs have no place in a data set, and are not kept
     assert model.rows == 20
 
 
 def test_killed_process_loses_nothing_that_it_had_used(tmp_path):
     code = (
-        "import os, sys, torch; sys.path.insert(0, sys.argv[2]); from test_cache import Counting, cached;"
-        "w = cached(sys.argv[1], Counting()); w.distribution(torch.ones(7, 3), None, torch.arange(7)); os._exit(9)"
+        "import os, sys, torch; sys.path.insert(0, sys.argv[2]);"
+        "from test_answer_cache import Counting, Query, cached; w = cached(sys.argv[1], Counting());"
+        "w.distribution(Query(torch.ones(7, 3), None, torch.arange(7))); os._exit(9)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(__file__).rsplit("/", 1)[0]], check=False
     )
     assert run.returncode == 9
     model = Counting()
-    cached(tmp_path, model).distribution(torch.ones(8, 3), None, torch.arange(8))
+    cached(tmp_path, model).distribution(Query(torch.ones(8, 3), None, torch.arange(8)))
     assert model.rows == 1
 
 
@@ -102,9 +109,10 @@ def test_many_samples_and_no_pickle(tmp_path):
     inputs = torch.randn(40_000, 3)
     model = Counting()
     wrapped = cached(tmp_path, model)
-    wrapped.distribution(inputs, None, torch.arange(40_000))
+    wrapped.distribution(Query(inputs, None, torch.arange(40_000)))
     torch.testing.assert_close(
-        wrapped.distribution(inputs, None, torch.arange(40_000)), Counting().distribution(inputs)
+        wrapped.distribution(Query(inputs, None, torch.arange(40_000))),
+        Counting().distribution(Query(inputs)),
     )
     assert (tmp_path / "answers.sqlite").read_bytes()[:15] == b"SQLite format 3"
 
@@ -112,4 +120,4 @@ def test_many_samples_and_no_pickle(tmp_path):
 def test_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--model\.cache.*file"):
-        Cached(Counting(), str(tmp_path / "file"), "data")
+        CachedClassifier(Counting(), str(tmp_path / "file"), "data")

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from kcm_lightning.large import LargeCaptioner, RecordedCaptions
-from kcm_lightning.large.base import Answer
-from kcm_lightning.large.captioner import CaptionAnswer, Steps
+from kcm_lightning.core.predictions import Prediction, Purpose, Query
+from kcm_lightning.large import LargeCaptioner, RecordedCaptions, with_cache
+from kcm_lightning.large.captioner import CaptionAnswer, TokenSteps
 from kcm_lightning.utils.errors import InputError
 
 CPU = torch.device("cpu")
@@ -26,10 +26,13 @@ class Counting(LargeCaptioner):
     def load(self, class_names, device):
         pass
 
-    def prompt_keys(self, hint, size):
-        return [b""] * size if hint is None else [caption.encode() for caption in hint.prediction]
+    def prompt_keys(self, query):
+        if query.hint is None:
+            return [b""] * len(query)
+        return [caption.encode() for caption in query.hint.prediction]
 
-    def caption(self, inputs, hint, samples, in_fit, steps):
+    def caption(self, query, *, with_steps=False):
+        inputs, hint = query.inputs, query.hint
         self.asked += inputs
         captions = [
             None if path == "silent" else f"{path} {hint.prediction[i] if hint else ''}"
@@ -38,7 +41,7 @@ class Counting(LargeCaptioner):
         confidence = torch.tensor(
             [float("nan") if caption is None else len(caption) / 100 for caption in captions]
         )
-        return CaptionAnswer(captions, confidence, self._steps(inputs) if steps else None)
+        return CaptionAnswer(captions, confidence, self._steps(inputs) if with_steps else None)
 
     def _steps(self, inputs):
         lengths = [len(path) for path in inputs]
@@ -46,21 +49,21 @@ class Counting(LargeCaptioner):
         for row, length in enumerate(lengths):
             tokens[row, :length] = torch.arange(length)
         likely = tokens.unsqueeze(-1).repeat(1, 1, 3)
-        return Steps(tokens, likely, likely.float() / 7, end=9)
+        return TokenSteps(tokens, likely, likely.float() / 7, end=9)
 
 
 @pytest.fixture
 def cached(tmp_path):
-    model = Counting().cached(str(tmp_path), "set")
+    model = with_cache(Counting(), str(tmp_path), "set")
     model.load([], CPU)
     return model
 
 
 def test_nothing_is_asked_twice_and_what_comes_back_is_what_went_in(cached, tmp_path):
-    fresh = cached.answer(["a", "bb", "silent"], None, torch.tensor([1, 2, 3]))
-    again = Counting().cached(str(tmp_path), "set")  # another process
+    fresh = cached.answer(Query(["a", "bb", "silent"], None, torch.tensor([1, 2, 3])))
+    again = with_cache(Counting(), str(tmp_path), "set")  # another process
     again.load([], CPU)
-    found = again.answer(["bb", "new", "a", "silent"], None, torch.tensor([2, 4, 1, 3]))
+    found = again.answer(Query(["bb", "new", "a", "silent"], None, torch.tensor([2, 4, 1, 3])))
     assert found.prediction == [fresh.prediction[1], "new ", fresh.prediction[0], None]
     torch.testing.assert_close(found.confidence[[2, 0]], fresh.confidence[:2])
     assert (
@@ -69,25 +72,28 @@ def test_nothing_is_asked_twice_and_what_comes_back_is_what_went_in(cached, tmp_
 
 
 def test_a_hint_is_another_question(cached):
-    hint = Answer(["x", "y"], torch.ones(2))
-    assert cached.answer(["a", "b"], hint, torch.tensor([1, 2])).prediction == ["a x", "b y"]
-    swapped = Answer(["y", "y"], torch.ones(2))
-    assert cached.answer(["a", "b"], swapped, torch.tensor([1, 2])).prediction == ["a y", "b y"]
+    hint = Prediction(["x", "y"], torch.ones(2))
+    assert cached.answer(Query(["a", "b"], hint, torch.tensor([1, 2]))).prediction == ["a x", "b y"]
+    swapped = Prediction(["y", "y"], torch.ones(2))
+    assert cached.answer(Query(["a", "b"], swapped, torch.tensor([1, 2]))).prediction == ["a y", "b y"]
     assert cached.model.asked == ["a", "b", "a"]
 
 
 def test_steps_are_kept_and_asked_for_where_they_are_not(cached):
     places = torch.tensor([1, 2])
-    cached.answer(["a", "bbbb"], None, places)
-    wanted = cached.model.teach_captions(["a", "bbbb"])
+    cached.answer(Query(["a", "bbbb"], None, places))
+    wanted = cached.model.caption(Query(["a", "bbbb"], purpose=Purpose.FIT), with_steps=True)
     cached.model.asked.clear()
     for _ in range(2):
-        found = cached.teach_captions(["a", "bbbb"], None, places)
-        for name in ("tokens", "likely", "probabilities"):
+        found = cached.caption(Query(["a", "bbbb"], None, places, purpose=Purpose.FIT), with_steps=True)
+        for name in ("tokens", "topk_tokens", "topk_probs"):
             torch.testing.assert_close(getattr(found.steps, name), getattr(wanted.steps, name))
         assert found.steps.end == 9
     assert cached.model.asked == ["a", "bbbb"]
-    assert cached.answer(["a"], None, places[:1]).prediction == ["a "] and cached.model.asked == ["a", "bbbb"]
+    assert cached.answer(Query(["a"], None, places[:1])).prediction == ["a "] and cached.model.asked == [
+        "a",
+        "bbbb",
+    ]
 
 
 def recorded(path, rows, **options) -> RecordedCaptions:
@@ -103,11 +109,11 @@ def test_recorded_captions_are_found_by_file_name_and_by_folder(tmp_path):
         {"filename": "val/1.jpg", "caption": "of val", "confidence": 0.5},
     ]
     model = recorded(tmp_path / "a.jsonl", rows, recorded_confidence=0.7)
-    answer = model.answer(["/data/train/1.jpg", "/data/val/1.jpg"])
+    answer = model.answer(Query(["/data/train/1.jpg", "/data/val/1.jpg"]))
     assert answer.prediction == ["one", "of val"] and answer.confidence.tolist() == pytest.approx([0.7, 0.5])
     with pytest.raises(InputError, match=r"has no caption of /x/2\.jpg"):
-        model.answer(["/x/2.jpg"])
-    taught = model.teach_captions(["/x/2.jpg", "1.jpg"])
+        model.answer(Query(["/x/2.jpg"]))
+    taught = model.caption(Query(["/x/2.jpg", "1.jpg"], purpose=Purpose.FIT), with_steps=True)
     assert taught.prediction == [None, "one"] and taught.confidence.isnan().tolist() == [True, False]
 
 

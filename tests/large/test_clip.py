@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from kcm_lightning.core.prompts import fill
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.core.prompts import class_prompt
 from kcm_lightning.large import CLIP
 from kcm_lightning.large.clip import PUBLISHED
 from kcm_lightning.utils.errors import InputError
@@ -34,7 +35,7 @@ def test_single_template_equals_hugging_face(tiny_clip):
     model = CLIP(str(tiny_clip), templates=["a photo of a {label}."])
     model.load(NAMES, CPU)
     expected = zero_shot(tiny_clip, images(), [f"a photo of a {name}." for name in NAMES])
-    torch.testing.assert_close(model.distribution(images())[:, 0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.distribution(Query(images()))[:, 0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_probability_prompts_equal_prompts_encoded_for_every_sample(tiny_clip):
@@ -42,12 +43,14 @@ def test_probability_prompts_equal_prompts_encoded_for_every_sample(tiny_clip):
     model = CLIP(str(tiny_clip), templates=["a photo of a {label}."], probability_bins=11)
     model.load(NAMES, CPU)
     hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1], [1, 0, 0, 0, 0], [0, 0.3, 0.3, 0.4, 0], [0.2] * 5])
-    ours = model.distribution(images(), hint)[:, 0]
+    ours = model.distribution(Query(images(), hint))[:, 0]
     for i, probabilities in enumerate(hint.tolist()):
-        texts = [fill("a photo of a {label}.", n, p) for n, p in zip(NAMES, probabilities, strict=True)]
+        texts = [
+            class_prompt("a photo of a {label}.", n, p) for n, p in zip(NAMES, probabilities, strict=True)
+        ]
         torch.testing.assert_close(ours[i], zero_shot(tiny_clip, images()[i], texts)[0], atol=1e-5, rtol=1e-4)
     plain = zero_shot(tiny_clip, images(), [f"a photo of a {name}." for name in NAMES])
-    torch.testing.assert_close(model.distribution(images())[:, 0], plain, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.distribution(Query(images()))[:, 0], plain, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(ours, plain, atol=1e-4)
 
 
@@ -71,7 +74,7 @@ def test_ensemble_is_the_mean_of_normalized_features(tiny_clip):
                 )
             rows.append(torch.nn.functional.normalize(torch.stack(each).mean(0), dim=0))
         expected = (image @ torch.stack(rows).T * theirs.logit_scale.exp()).softmax(-1)
-    torch.testing.assert_close(model.distribution(images())[:, 0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.distribution(Query(images()))[:, 0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_pruned_classes_state_no_probability(tiny_clip):
@@ -79,8 +82,8 @@ def test_pruned_classes_state_no_probability(tiny_clip):
     model.load(NAMES, CPU)
     hint = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1]] * 4)
     stated = [None, 0.4, 0.2, 0.2, 0.2]  # what is left, renormalized
-    texts = [fill("a photo of a {label}.", name, p) for name, p in zip(NAMES, stated, strict=True)]
-    ours = model.distribution(images(), hint)[:, 0]
+    texts = [class_prompt("a photo of a {label}.", name, p) for name, p in zip(NAMES, stated, strict=True)]
+    ours = model.distribution(Query(images(), hint))[:, 0]
     torch.testing.assert_close(ours, zero_shot(tiny_clip, images(), texts), atol=1e-5, rtol=1e-4)
 
 
@@ -112,11 +115,15 @@ def test_text_is_encoded_once(tiny_clip, monkeypatch):
     monkeypatch.setattr(model.model, "get_text_features", encode)
     for seed in range(3):
         hint = torch.rand(4, 5, generator=torch.Generator().manual_seed(seed)).softmax(-1)
-        assert model.distribution(images(), hint).sum().item() == pytest.approx(4, abs=1e-4)
+        assert model.distribution(Query(images(), hint)).sum().item() == pytest.approx(4, abs=1e-4)
 
 
 def test_key_of_the_cache_follows_the_bins(tiny_clip):
     model = CLIP(str(tiny_clip), probability_bins=11)
     a, b, c = torch.tensor([[0.50, 0.50]]), torch.tensor([[0.51, 0.49]]), torch.tensor([[0.6, 0.4]])
-    assert model.prompt_keys(a, 1) == model.prompt_keys(b, 1) != model.prompt_keys(c, 1)
-    assert CLIP(str(tiny_clip)).prompt_keys(a, 1) == [b""]
+    assert (
+        model.prompt_keys(Query([None] * 1, a))
+        == model.prompt_keys(Query([None] * 1, b))
+        != model.prompt_keys(Query([None] * 1, c))
+    )
+    assert CLIP(str(tiny_clip)).prompt_keys(Query([None] * 1, a)) == [b""]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from kcm_lightning.core.predictions import Query
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.utils.errors import InputError
 
@@ -24,13 +25,13 @@ def test_equals_hugging_face_one_image_at_a_time(tiny_classifier):
     processor = AutoImageProcessor.from_pretrained(folder)
     with torch.no_grad():
         logits = torch.cat([theirs(**processor(images=i, return_tensors="pt")).logits for i in images()])
-    ours = model.distribution(images())
+    ours = model.distribution(Query(images()))
     assert ours.shape == (6, 1, 7) and ours.dtype == torch.float32
     torch.testing.assert_close(ours[:, 0], logits.softmax(-1), atol=1e-5, rtol=1e-4)
-    answer = model.answer(images())
+    answer = model.answer(Query(images()))
     assert torch.equal(answer.prediction, logits.argmax(-1))
     torch.testing.assert_close(answer.confidence, logits.softmax(-1).amax(-1), atol=1e-5, rtol=1e-4)
-    cooled = model.answer(images(), temperature=0.5)
+    cooled = model.answer(Query(images()), temperature=0.5)
     torch.testing.assert_close(cooled.confidence, (logits / 0.5).softmax(-1).amax(-1), atol=1e-5, rtol=1e-4)
 
 
@@ -39,7 +40,9 @@ def test_classes_are_matched_by_name(tiny_classifier):
     one, other = ImageClassifier(str(folder)), ImageClassifier(str(folder))
     one.load(["cat", "lawn mower", "dog"], CPU)
     other.load(["dog", "cat", "lawn_mower"], CPU)
-    torch.testing.assert_close(other.distribution(images()), one.distribution(images())[..., [2, 0, 1]])
+    torch.testing.assert_close(
+        other.distribution(Query(images())), one.distribution(Query(images()))[..., [2, 0, 1]]
+    )
 
 
 def test_is_frozen_and_no_module(tiny_classifier):
@@ -67,5 +70,5 @@ def test_stand_in_has_its_published_accuracy(real_data):
     model = ImageClassifier(str(real_data / "weights" / "resnet10-cifar100"))
     model.load(test.classes, CPU)
     pixels = torch.from_numpy(test.data[:1000]).permute(0, 3, 1, 2)
-    right = model.answer(pixels).prediction == torch.tensor(test.targets[:1000])
+    right = model.answer(Query(pixels)).prediction == torch.tensor(test.targets[:1000])
     assert 0.61 < right.float().mean().item() < 0.69

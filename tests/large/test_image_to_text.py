@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from kcm_lightning.core.predictions import Prediction, Purpose, Query
 from kcm_lightning.large import ImageToText
-from kcm_lightning.large.base import Answer
 from kcm_lightning.utils.errors import InputError
 from tests.large.other_captioners import save_blip, save_git
 
@@ -55,7 +55,7 @@ def one_by_one(model: ImageToText, path: str, prompt: str | None) -> tuple[str, 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_blip2_says_what_generate_says(tiny_blip2, images, beams, prompt, precision):
     model = load(tiny_blip2, beams=beams, prompt=prompt, precision=precision)
-    answer = model.answer(images)
+    answer = model.answer(Query(images))
     tolerance = 1e-3 if precision == "float32" else 0.05
     for row, path in enumerate(images):
         caption, confidence = one_by_one(model, path, prompt if prompt is not None else None)
@@ -70,8 +70,8 @@ def test_hint_goes_before_the_prompt(tiny_blip2, images):
     model = load(
         tiny_blip2, beams=1, prompt="a photo of", hint="small model says : {label} {probability:.0%}"
     )
-    hint = Answer(["the dog", "a man on grass"], torch.tensor([0.25, 0.5]))
-    answer = model.answer(images[:2], hint)
+    hint = Prediction(["the dog", "a man on grass"], torch.tensor([0.25, 0.5]))
+    answer = model.answer(Query(images[:2], hint))
     for row, sentence in enumerate(
         ("small model says : the dog 25%", "small model says : a man on grass 50%")
     ):
@@ -93,7 +93,7 @@ def test_bad_input(tiny_blip2, tmp_path):
 def test_steps_are_the_distributions_of_a_plain_forward_pass(tiny_blip2, images):
     for beams in (1, 3):
         model = load(tiny_blip2, beams=beams, prompt="a photo of")
-        steps = model.teach_captions(images).steps
+        steps = model.caption(Query(images, purpose=Purpose.FIT), with_steps=True).steps
         for row, path in enumerate(images):
             tokens = [token for token in steps.tokens[row].tolist() if token >= 0]
             batch = model.processor(
@@ -107,12 +107,12 @@ def test_steps_are_the_distributions_of_a_plain_forward_pass(tiny_blip2, images)
             wanted = logits[0, len(start) - 1 : -1].softmax(-1)
             for place in range(len(tokens)):
                 found = torch.zeros(wanted.shape[1]).scatter(
-                    0, steps.likely[row, place], steps.probabilities[row, place]
+                    0, steps.topk_tokens[row, place], steps.topk_probs[row, place]
                 )
                 kept = found > 0
                 torch.testing.assert_close(found[kept], wanted[place][kept], atol=1e-4, rtol=1e-3)
                 assert found.sum() > 0.5 and kept.sum() == 20
-            assert (steps.likely[row, len(tokens) :] == -1).all()
+            assert (steps.topk_tokens[row, len(tokens) :] == -1).all()
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -121,10 +121,15 @@ def test_captions_of_others_are_the_same_alone_and_together(save, beams, images,
     model = ImageToText(str(save(tmp_path)), beams=beams, max_new_tokens=12, hint="{label}")
     model.load([], torch.device("cpu"))
     hints = ["the dog", "a man", "red wall", "blue cat", "on grass"]  # so that captions differ
-    together = model.teach_captions(images, Answer(hints, torch.ones(5)))
+    together = model.caption(
+        Query(images, Prediction(hints, torch.ones(5)), purpose=Purpose.FIT), with_steps=True
+    )
     assert (together.steps.tokens < 0).any() or save is save_git  # they are not all equally long
     for row, path in enumerate(images):
-        alone = model.teach_captions([path], Answer(hints[row : row + 1], torch.ones(1)))
+        alone = model.caption(
+            Query([path], Prediction(hints[row : row + 1], torch.ones(1)), purpose=Purpose.FIT),
+            with_steps=True,
+        )
         assert alone.prediction[0] == together.prediction[row]
         assert alone.confidence[0].item() == pytest.approx(together.confidence[row].item(), abs=1e-4)
         own = [token for token in together.steps.tokens[row].tolist() if token >= 0]
@@ -136,9 +141,9 @@ def test_captions_of_others_are_the_same_alone_and_together(save, beams, images,
 def test_hints_of_unequal_length_do_not_disturb_each_other(save, images, tmp_path):
     model = load(save(tmp_path), beams=1, hint="{label}", batch_size=2)
     hints = ["the dog", "a man on grass", "red wall", "blue cat photo says small", "white"]
-    together = model.answer([images[0]] * 5, Answer(hints, torch.ones(5)))
+    together = model.answer(Query([images[0]] * 5, Prediction(hints, torch.ones(5))))
     for row, hint in enumerate(hints):
-        alone = model.answer(images[:1], Answer([hint], torch.ones(1)))
+        alone = model.answer(Query(images[:1], Prediction([hint], torch.ones(1))))
         assert alone.prediction[0] == together.prediction[row]
         assert alone.confidence[0].item() == pytest.approx(together.confidence[row].item(), abs=1e-4)
 
@@ -155,7 +160,7 @@ def test_git_goes_on_from_its_prompt(images, tmp_path):
         0, ids.shape[1] :
     ]
     assert (
-        model.answer(images[:1]).prediction[0]
+        model.answer(Query(images[:1])).prediction[0]
         == model.processor.decode(wanted, skip_special_tokens=True).strip()
     )
 
@@ -165,5 +170,5 @@ def test_a_model_that_overflows_has_no_answer(tiny_blip2, images, beams):
     model = load(tiny_blip2, beams=beams)
     with torch.no_grad():
         model.model.language_model.lm_head.weight.fill_(float("nan"))
-    answer = model.answer(images[:2])
+    answer = model.answer(Query(images[:2]))
     assert answer.prediction == [None, None] and answer.confidence.isnan().all()

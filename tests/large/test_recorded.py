@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from kcm_lightning.large import Recorded
+from kcm_lightning.core.predictions import Purpose, Query
+from kcm_lightning.large import Recorded, with_cache
 from kcm_lightning.utils.errors import InputError
 
 
@@ -19,17 +20,17 @@ def recorded(path, lines, classes=("negative", "positive"), **options) -> Record
 def test_answers_by_place_and_by_text(tmp_path):
     lines = [{"index": 7, "answer": "Positive", "confidence": 0.6}, {"text": "bad", "answer": "negative"}]
     model = recorded(tmp_path / "a.jsonl", lines, recorded_confidence=0.8)
-    answer = model.answer(["anything", "bad"], samples=torch.tensor([7, 8]))
+    answer = model.answer(Query(["anything", "bad"], sample_ids=torch.tensor([7, 8])))
     assert answer.prediction.tolist() == [1, 0]
     torch.testing.assert_close(answer.confidence, torch.tensor([0.6, 0.8]))
-    assert not model.paid and model.cached("x", "y") is model
+    assert not model.paid and with_cache(model, "x", "y") is model
 
 
 def test_a_missing_answer_is_an_error_in_test_and_no_confidence_in_fit(tmp_path):
     model = recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "positive"}])
     with pytest.raises(InputError, match=r"no answer to sample 2 'fine'"):
-        model.answer(["good", "fine"], samples=torch.tensor([1, 2]))
-    taught = model.teach(["good", "fine"], samples=torch.tensor([1, 2]))
+        model.answer(Query(["good", "fine"], sample_ids=torch.tensor([1, 2])))
+    taught = model.distribution(Query(["good", "fine"], sample_ids=torch.tensor([1, 2]), purpose=Purpose.FIT))
     assert taught[1].isnan().all() and not taught[0].isnan().any()
 
 
@@ -42,7 +43,9 @@ def test_odd_but_right_files(tmp_path):
     model = recorded(
         tmp_path / "a.jsonl", ["\ufeff" + json.dumps(lines[0]), "", json.dumps(lines[2], ensure_ascii=False)]
     )
-    taught = model.teach(["x", "a\u2028b"], samples=torch.tensor([7, 8]))[:, 0]
+    taught = model.distribution(
+        Query(["x", "a\u2028b"], sample_ids=torch.tensor([7, 8]), purpose=Purpose.FIT)
+    )[:, 0]
     assert taught[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-3) and taught[1].argmax() == 0
     (tmp_path / "b.jsonl").write_bytes('{"text": "caf\xe9"}'.encode("latin-1"))
     with pytest.raises(InputError, match="is no UTF-8"):

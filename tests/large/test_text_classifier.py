@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import pipeline
 
+from kcm_lightning.core.predictions import Query
 from kcm_lightning.large import TextClassifier
 from kcm_lightning.utils.errors import InputError
 
@@ -25,33 +26,37 @@ def by_pipeline(name, texts) -> torch.Tensor:
 
 
 def test_distribution_is_the_pipelines(tiny_bert):
-    found = load(tiny_bert).distribution(TEXTS)
+    found = load(tiny_bert).distribution(Query(TEXTS))
     assert found.shape == (3, 1, 2) and found.dtype == torch.float32
     torch.testing.assert_close(found[:, 0], by_pipeline(tiny_bert, TEXTS))
 
 
 def test_classes_are_matched_by_name(tiny_bert):
-    turned = load(tiny_bert, classes=("Positive", "Negative")).distribution(TEXTS)
-    torch.testing.assert_close(turned.flip(-1), load(tiny_bert).distribution(TEXTS))
+    turned = load(tiny_bert, classes=("Positive", "Negative")).distribution(Query(TEXTS))
+    torch.testing.assert_close(turned.flip(-1), load(tiny_bert).distribution(Query(TEXTS)))
 
 
 def test_prompt_states_the_small_models_answer(tiny_bert):
     model = load(tiny_bert, prompt=PROMPT)
     hint = torch.tensor([[0.29, 0.71], [0.5, 0.5], [0.98, 0.02]])
     stated = ["positive 0.7 great box", f"negative 0.5 {TEXTS[1]}", "negative 1.0 bad"]
-    torch.testing.assert_close(model.distribution(TEXTS, hint)[:, 0], by_pipeline(tiny_bert, stated))
-    torch.testing.assert_close(model.distribution(TEXTS)[:, 0], by_pipeline(tiny_bert, TEXTS))
+    torch.testing.assert_close(model.distribution(Query(TEXTS, hint))[:, 0], by_pipeline(tiny_bert, stated))
+    torch.testing.assert_close(model.distribution(Query(TEXTS))[:, 0], by_pipeline(tiny_bert, TEXTS))
     same, other = torch.tensor([[0.3, 0.7]]), torch.tensor([[0.2, 0.8]])
-    assert model.prompt_keys(hint[:1], 1) == model.prompt_keys(same, 1) != model.prompt_keys(other, 1)
+    assert (
+        model.prompt_keys(Query([None] * 1, hint[:1]))
+        == model.prompt_keys(Query([None] * 1, same))
+        != model.prompt_keys(Query([None] * 1, other))
+    )
     assert load(tiny_bert).identity != model.identity
 
 
 def test_long_texts_are_cut(tiny_bert):
     long = ["box " * 5_000]
-    assert torch.isfinite(load(tiny_bert).distribution(long)).all()
+    assert torch.isfinite(load(tiny_bert).distribution(Query(long))).all()
     torch.testing.assert_close(
-        load(tiny_bert, max_tokens=8).distribution(long),
-        load(tiny_bert, max_tokens=8).distribution(["box " * 8]),
+        load(tiny_bert, max_tokens=8).distribution(Query(long)),
+        load(tiny_bert, max_tokens=8).distribution(Query(["box " * 8])),
     )
 
 

@@ -11,13 +11,17 @@ import urllib.request
 import pytest
 import torch
 
+from kcm_lightning.core.predictions import Query
 from kcm_lightning.large import Chat
 from tests.data.review_files import rows
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}{% if add_generation_prompt %}answer : {% endif %}"
+TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}answer : {% endif %}"
+)
 
 
 def make_model(folder, word_tokenizer) -> None:
@@ -104,12 +108,18 @@ def test_reviews_are_answered_by_a_real_server(server, tmp_path):
     url, folder = server
     reviews = [row for row in rows(60, seed=6) if row["overall"] != 3][:24]
     model = Chat(
-        str(folder), url, system="judge", prompt="text {text}", answers=str(tmp_path / "a.sqlite"), concurrency=2,
-        confidence_without_logprobs=0.75, extra={"temperature": 0},
-    )  # fmt: skip
+        str(folder),
+        url,
+        system="judge",
+        prompt="text {text}",
+        answers=str(tmp_path / "a.sqlite"),
+        concurrency=2,
+        confidence_without_logprobs=0.75,
+        extra={"temperature": 0},
+    )
     model.load(["negative", "positive"], torch.device("cpu"))
     texts = [row["reviewText"] for row in reviews]
-    answer = model.answer(texts)
+    answer = model.answer(Query(texts))
     answered = answer.prediction >= 0
     assert answered.float().mean() > 0.9, model.store.read(
         [model._key(model._messages(t, None)) for t in texts]

@@ -5,8 +5,8 @@ import shutil
 import lightning as L
 import pytest
 import torch
-from kcm_lightning.core.gating import Thresholds
 
+from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.data import DigitsLT
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from kcm_lightning.module.finetune import FineTune
-from tests.commands import kcm
+from tests.run_commands import kcm
 
 
 def test_a_stopped_fine_tuning_leaves_no_model_and_is_resumed(tmp_path, monkeypatch):

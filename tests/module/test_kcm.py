@@ -6,9 +6,11 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from kcm_lightning.core.gating import Route, Temperatures, Thresholds
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.data import DigitsLT
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule
@@ -16,6 +18,7 @@ from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
 from kcm_lightning.small.resnet import ExpertResNet32
 from kcm_lightning.utils.errors import InputError
+from tests.module.outcomes import outcome_of
 
 PHASES = {"judge_phase": Phase(2, cutmix=0.5), "student_phase": Phase(2, lr=1e-3, cutmix=0.5)}
 
@@ -83,13 +86,13 @@ def test_without_distillation_the_student_is_the_judges_copy(make, tmp_path):
     again = make(student_phase=Phase(0), thresholds=Thresholds(None, 0.0))
     again.setup = lambda stage: None  # weights alone
     again.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"])
-    assert again.taught is again.judge and not torch.equal(
+    assert again.current_student is again.judge and not torch.equal(
         again.student.classifier.weight, again.judge.classifier.weight
     )
     data = run.datamodule
     batch = data.view(data.batches[data.positions["test"][:50]], augment=False)
     module.eval()
-    outcome = module.outcome(batch, compare=False)
+    outcome = outcome_of(module, batch, compare=False)
     assert (outcome.route == Route.STUDENT).all()
     assert torch.equal(outcome.prediction, module.judge(batch["small"]).argmax(-1))
 
@@ -161,7 +164,7 @@ def test_large_model_is_unchanged_by_fit_and_sees_only_routed_rows(make, tmp_pat
     batch = data.view(next(iter(data.test_dataloader())), augment=False)
     with torch.no_grad():
         module.eval()
-        sure = module.outcome(batch, compare=False).judge_confidence
+        sure = outcome_of(module, batch, compare=False).judge_confidence
     module.thresholds = Thresholds(judge=sure.quantile(0.7).item(), student=None)
     seen.clear()
     figures = run.test(module, datamodule=data, verbose=False)[0]
@@ -193,17 +196,17 @@ def test_inference_is_algorithm_2_one_sample_at_a_time(make, tmp_path, second_ga
     batch = data.view(next(iter(data.test_dataloader())), augment=False)
     with torch.no_grad():
         module.thresholds = Thresholds(None, None, None)
-        seen = module.outcome(batch, compare=True)
+        seen = outcome_of(module, batch, compare=True)
         middles = (
             getattr(seen, f"{who}_confidence").quantile(0.5).item() for who in ("judge", "student", "teacher")
         )
         module.thresholds = gates = Thresholds(*middles)
-        compared, outcome = module.outcome(batch, compare=True), module.outcome(batch, compare=False)
+        compared, outcome = outcome_of(module, batch, compare=True), outcome_of(module, batch, compare=False)
         for i in range(0, 300, 7):
             image, row = batch["small"][i : i + 1], batch["large"][i : i + 1]
             judge = (module.judge(image) / 0.7).softmax(-1)[0]
             student = (module.student(image) / 0.6).softmax(-1)[0]
-            teacher = (module.teacher.distribution(row)[0, 0].log() / 0.8).softmax(-1)
+            teacher = (module.teacher.distribution(Query(row))[0, 0].log() / 0.8).softmax(-1)
             if seen.judge_confidence[i] >= gates.judge:
                 expected, answer, called = Route.JUDGE, judge, False
             elif getattr(seen, f"{second_gate}_confidence")[i] >= getattr(gates, second_gate):

@@ -6,20 +6,22 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from kcm_lightning.core.gating import Part, Route, Thresholds
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from kcm_lightning.core.partition import Part
+from kcm_lightning.core.predictions import Prediction, Purpose, Query
+from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.data import MSCOCO, DigitsLT
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.large import ImageClassifier, ImageToText, RecordedCaptions
-from kcm_lightning.large.base import Answer
-from kcm_lightning.large.captioner import CaptionAnswer, Steps
+from kcm_lightning.large.captioner import CaptionAnswer, TokenSteps
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import Captioner
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.tokens import END, PADDING
 from tests.data.caption_data import COLOURS, write
+from tests.module.outcomes import outcome_of
 
 TINY = {"width": 16, "channels": 8, "depths": (1, 1), "dropout": 0.0}
 
@@ -42,7 +44,12 @@ def data(folder: Path, **options) -> MSCOCO:
         "image_size": 16,
         "vocab_size": 18,
     }
-    settings |= {"prepared": str(folder / "prepared"), "longest": 9, "batch_size": 8, "eval_batch_size": 16}
+    settings |= {
+        "prepared": str(folder / "prepared"),
+        "max_length": 9,
+        "batch_size": 8,
+        "eval_batch_size": 16,
+    }
     return MSCOCO(**{**settings, **options})
 
 
@@ -110,7 +117,7 @@ def test_student_learns_the_large_models_captions(walls, tmp_path):
     own = data(walls)
     own.setup()
     batch = own.view(own.batches[own.positions["test"]], augment=False)
-    said = module.eval()._speakers()[1](batch["small"])
+    said = module.eval().roles.student(batch["small"])
     wanted = [json.loads(line)["caption"] for line in (walls / "large.jsonl").read_text().splitlines()]
     right = [said.prediction[i] == wanted[int(Path(path).stem)] for i, path in enumerate(batch["large"])]
     assert sum(right) >= 10, said.prediction
@@ -133,7 +140,7 @@ def test_student_loss_is_the_loop_over_images(walls, tmp_path):
             log = module.student(image, torch.tensor([tokens]))[0].log_softmax(-1)
             total -= sum(log[i, token].item() for i, token in enumerate(tokens)) / len(tokens)
         else:  # the judge's caption and its distribution at each word
-            said = module._speakers()[0](image)
+            said = module.roles.judge(image)
             tokens = torch.tensor([own.vocabulary.encode(said.prediction[0], 9)])
             with torch.no_grad():
                 target = module.judge(image, tokens)[0].softmax(-1)
@@ -159,9 +166,9 @@ class Asked(RecordedCaptions):
 
     uses_hint = True
 
-    def caption(self, inputs, hint, samples, in_fit, steps):
-        self.asked = list(inputs), hint
-        return super().caption(inputs, None, samples, in_fit, steps)
+    def caption(self, query, *, with_steps=False):
+        self.asked = list(query.inputs), query.hint
+        return super().caption(query, with_steps=with_steps)
 
 
 def test_large_model_sees_the_routed_images_alone_and_the_students_captions(walls, tmp_path):
@@ -171,10 +178,10 @@ def test_large_model_sees_the_routed_images_alone_and_the_students_captions(wall
     fit(module, tmp_path / "run", own)
     module.eval()
     batch = own.view(own.batches[own.positions["test"]], augment=False)
-    judge, student = (speaker(batch["small"]) for speaker in module._speakers())
+    judge, student = (predict(batch["small"]) for predict in (module.roles.judge, module.roles.student))
     first, second = judge.confidence.median().item(), student.confidence.median().item()
     module.thresholds = Thresholds(first, second)
-    outcome = module.outcome(batch, compare=False)
+    outcome = outcome_of(module, batch, compare=False)
     assert set(outcome.route.tolist()) >= {Route.JUDGE, Route.TEACHER}
     routed = []
     for row in range(len(batch["large"])):
@@ -202,10 +209,12 @@ def test_large_models_distributions_are_taught_where_the_words_are_its_tokens(wa
     teacher = ImageToText(str(tiny_blip2), prompt="a photo of", beams=2, max_new_tokens=6)
     module = make(walls, teacher, vocab_size=size, cache=str(tmp_path / "cache"))
     fit(module, tmp_path / "run", own, epochs=3)
-    row_of, lessons = module._recorded
+    row_of, targets = module._recorded
     batch = own.view(own.batches[own.positions["train"][:4]], augment=False)
-    parts, tokens, target = lessons.at(row_of[batch["index"]], size, torch.device("cpu"))
-    answer = module.teacher.teach_captions(batch["large"], None, batch["index"])
+    parts, tokens, target = targets.at(row_of[batch["index"]], size, torch.device("cpu"))
+    answer = module.teacher.caption(
+        Query(batch["large"], None, batch["index"], purpose=Purpose.FIT), with_steps=True
+    )
     assert (parts == Part.TEACHER).all()
     for row in range(4):
         large = answer.steps.tokens[row][answer.steps.tokens[row] >= 0].tolist()
@@ -214,8 +223,8 @@ def test_large_models_distributions_are_taught_where_the_words_are_its_tokens(wa
             assert tokens[row, place] == words.get(token, 3)
             chances = dict(
                 zip(
-                    answer.steps.likely[row, place].tolist(),
-                    answer.steps.probabilities[row, place].tolist(),
+                    answer.steps.topk_tokens[row, place].tolist(),
+                    answer.steps.topk_probs[row, place].tolist(),
                     strict=True,
                 )
             )
@@ -235,13 +244,13 @@ def captions(folder: Path) -> list[str]:
 def test_long_captions_of_the_large_model_are_cut(walls, tmp_path):
     module, own = make(walls), data(walls)
     own.setup()
-    module.vocabulary, module.longest = Vocabulary(own.vocabulary.units, tokenizer=object()), 3
-    steps = Steps(
+    module.vocabulary, module.max_length = Vocabulary(own.vocabulary.units, tokenizer=object()), 3
+    steps = TokenSteps(
         torch.arange(5).repeat(2, 1), torch.arange(4).repeat(2, 5, 1), torch.full((2, 5, 4), 0.25), end=2
     )
     module.vocabulary.units = list(range(10, 24))
-    lessons = module._lessons_of(CaptionAnswer(["x", "y"], torch.ones(2), steps), torch.device("cpu"))
-    assert lessons.tokens.shape == (2, 3) and lessons.shares.shape[:2] == (2, 3)
+    targets = module._targets_of(CaptionAnswer(["x", "y"], torch.ones(2), steps), torch.device("cpu"))
+    assert targets.tokens.shape == (2, 3) and targets.topk_probs.shape[:2] == (2, 3)
 
 
 def test_probability_of_given_captions_is_the_confidence_of_ones_own(walls, tmp_path):
@@ -249,7 +258,7 @@ def test_probability_of_given_captions_is_the_confidence_of_ones_own(walls, tmp_
     fit(module, tmp_path / "run", own)
     module.eval()
     batch = own.view(own.batches[own.positions["test"]], augment=False)
-    student = module._speakers()[1](batch["small"])
+    student = module.roles.student(batch["small"])
     torch.testing.assert_close(
         module.probability_of(student.prediction, batch["small"]), student.confidence, atol=1e-4, rtol=1e-3
     )
@@ -319,6 +328,6 @@ def test_hint_reaches_the_teacher_in_training(walls, tiny_blip2, tmp_path):
     fit(module, tmp_path / "run", data(walls), epochs=3)
     keys = {key for (key,) in module.teacher._connection.execute("SELECT prompt FROM captions")}
     assert len(keys) > 1  # the judge does not say the same of all images
-    assert module.teacher.prompt_keys(Answer(["a wall"], torch.tensor([0.5])), 1) == [
+    assert module.teacher.prompt_keys(Query([None] * 1, Prediction(["a wall"], torch.tensor([0.5])))) == [
         b"small model says : a wall with 50% ."
     ]

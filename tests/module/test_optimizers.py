@@ -13,7 +13,7 @@ from kcm_lightning.utils.errors import InputError
 def test_the_steps_of_tlc():
     """Learning rate 0.1, a hundredth of it after epoch 160 and again after 180, warm-up in 5 of 200
     epochs."""
-    phase = Phase(200, lr=0.1, optimizer="sgd", warmup=0.025, drops=[0.8, 0.9])
+    phase = Phase(200, lr=0.1, optimizer="sgd", warmup=0.025, lr_drops=[0.8, 0.9])
     for epoch in range(5, 200):
         expected = 0.1 * (1 if epoch < 160 else 0.01 if epoch < 180 else 0.0001)
         assert phase.lr_after(epoch) == pytest.approx(expected)
@@ -23,7 +23,7 @@ def test_the_steps_of_tlc():
 
 
 def test_no_drops_keep_the_learning_rate_and_the_default_is_half_a_cosine():
-    assert {Phase(7, lr=1e-4, warmup=0.0, drops=[]).lr_after(e / 3) for e in range(22)} == {1e-4}
+    assert {Phase(7, lr=1e-4, warmup=0.0, lr_drops=[]).lr_after(e / 3) for e in range(22)} == {1e-4}
     phase = Phase(10, lr=1.0, warmup=0.2)
     for epoch in (2, 5, 8, 10):
         assert phase.lr_after(epoch) == pytest.approx(0.5 * (1 + math.cos(math.pi * (epoch - 2) / 8)))
@@ -52,4 +52,4 @@ def test_one_optimizer_for_phases_that_agree():
 
 def test_bad_drops():
     with pytest.raises(InputError, match="drops are shares of the phase"):
-        Phase(200, drops=[160])
+        Phase(200, lr_drops=[160])

@@ -29,9 +29,14 @@ def trainer(folder, module, callbacks=(), **options) -> L.Trainer:
         "logger": False,
     } | options
     return L.Trainer(
-        default_root_dir=folder, callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1, **settings,
-    )  # fmt: skip
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+        **settings,
+    )
 
 
 class Watch(L.Callback):

@@ -6,14 +6,17 @@ import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
-from kcm_lightning.core.gating import Pruning, Route, Thresholds
 
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.data import DigitsLT
 from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMTwoStage
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
 from kcm_lightning.utils.errors import InputError
+from tests.module.outcomes import outcome_of
 
 
 def make(teacher: str, **options) -> KCMTwoStage:
@@ -34,9 +37,17 @@ def make(teacher: str, **options) -> KCMTwoStage:
 def fit(module, folder, epochs: int = 2, callbacks=(), resume=None):
     L.seed_everything(0)
     trainer = L.Trainer(
-        default_root_dir=folder, max_epochs=epochs, accelerator="cpu", devices=1, logger=False, callbacks=list(callbacks),
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1,
-    )  # fmt: skip
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+    )
     trainer.fit(module, datamodule=DigitsLT(distill_split="pool"), ckpt_path=resume)
     return trainer
 
@@ -68,7 +79,7 @@ def test_steps_are_those_of_the_loop_over_samples(tiny_classifier, tmp_path, dir
         optimizer.param_groups[0]["lr"] = module.student_phase.lr_after(number / len(watch.batches))
         for row in range(len(batch["index"])):
             said = module._recorded[batch["index"][row : row + 1]][0]
-            taught = module.teacher.distribution(batch["large"][row : row + 1])[0, 0]
+            taught = module.teacher.distribution(Query(batch["large"][row : row + 1]))[0, 0]
             if said.max() >= 0.14:
                 if len(sure) < 16:
                     sure.append((batch["small"][row], said))
@@ -108,7 +119,7 @@ def test_pruned_classes_are_left_to_others(tiny_classifier, tmp_path, how):
     data = DigitsLT(distill_split="pool")
     data.setup()
     batch = data.view(data.batches[data.positions["test"][:40]], augment=False)
-    outcome = module.outcome(batch, compare=False)
+    outcome = outcome_of(module, batch, compare=False)
     logits = module.student(batch["small"]).float()
     for row in range(40):
         own = logits[row].tolist()
@@ -126,8 +137,8 @@ def test_judge_and_student_may_have_different_optimizers_and_a_resumed_run_is_th
     tiny_classifier, tmp_path
 ):
     options = {
-        "judge_phase": Phase(2, lr=0.1, optimizer="sgd", drops=[0.5]),
-        "student_phase": Phase(2, lr=1e-4, weight_decay=0.0, warmup=0.0, drops=[]),
+        "judge_phase": Phase(2, lr=0.1, optimizer="sgd", lr_drops=[0.5]),
+        "student_phase": Phase(2, lr=1e-4, weight_decay=0.0, warmup=0.0, lr_drops=[]),
     }
     whole = make(str(tiny_classifier(10)), **options)
     trainer = fit(whole, tmp_path, epochs=4)

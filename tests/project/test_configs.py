@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kcm_lightning.cli.main import main
-from kcm_lightning.cli.run_folder import RunFolder, find_config, shipped_configs
+from kcm_lightning.cli import main
+from kcm_lightning.cli.configs import find_config, shipped_configs
+from kcm_lightning.cli.run_folder import RunFolder
 from kcm_lightning.metrics.caption_scores import has_java
 from kcm_lightning.utils.errors import InputError
 from tests.data.caption_data import write as write_captions

@@ -11,7 +11,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -78,7 +78,7 @@ def test_help_costs_little_more_than_an_empty_lightning_cli():
     Lightning's own."""
     programs = {
         "empty": _HELP + "from lightning.pytorch.cli import LightningCLI; LightningCLI()",
-        "ours": _HELP + "from kcm_lightning.cli.main import main; main()",
+        "ours": _HELP + "from kcm_lightning.cli import main; main()",
     }
     seconds = dict.fromkeys(programs, math.inf)
     imported = {}

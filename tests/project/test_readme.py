@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kcm_lightning.cli.main import main
-from kcm_lightning.cli.run_folder import shipped_configs
+from kcm_lightning.cli import main
+from kcm_lightning.cli.configs import shipped_configs
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line

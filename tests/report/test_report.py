@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from kcm_lightning.report import report
 from kcm_lightning.utils.errors import InputError
 

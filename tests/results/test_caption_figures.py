@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from kcm_lightning.core.gating import Route
 
+from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics.caption_scores import score_captions
 from kcm_lightning.results.caption_figures import summarize_captions
 

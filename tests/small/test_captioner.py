@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from kcm_lightning.small.captioner import Captioner, PlainCaptioner, generate
+from kcm_lightning.small.beam_search import generate
+from kcm_lightning.small.captioner import Captioner, PlainCaptioner
 from kcm_lightning.utils.tokens import BEGIN, END, PADDING, UNKNOWN
 
 TINY = {"vocab_size": 7, "width": 12, "channels": 8, "depths": (1, 1), "patch": 4}
@@ -34,10 +35,10 @@ def said(tokens: torch.Tensor) -> list[int]:
 
 @pytest.mark.parametrize("kind", [Captioner, PlainCaptioner])
 def test_wide_beam_equals_exhaustive_search(kind):
-    model, images, longest = make(kind), torch.randn(4, 3, 16, 16), 4
+    model, images, max_length = make(kind), torch.randn(4, 3, 16, 16), 4
     words = [n for n in range(7) if n not in (PADDING, BEGIN, END, UNKNOWN)]
-    every = [[*body, END] for size in range(longest) for body in product(words, repeat=size)]
-    found = generate(model, images, longest, beams=80)
+    every = [[*body, END] for size in range(max_length) for body in product(words, repeat=size)]
+    found = generate(model, images, max_length=max_length, beams=80)
     for row, image in enumerate(images):
         scores = {tuple(caption): log_probability(model, image, caption) for caption in every}
         assert tuple(said(found.tokens[row])) == max(scores, key=scores.get)
@@ -48,9 +49,9 @@ def test_wide_beam_equals_exhaustive_search(kind):
 @pytest.mark.parametrize("beams", [1, 3])
 def test_batch_of_one_equals_batch_of_many(kind, beams):
     model, images = make(kind, vocab_size=20), torch.randn(32, 3, 16, 16)
-    together = generate(model, images, 8, beams)
+    together = generate(model, images, max_length=8, beams=beams)
     for row in range(32):
-        alone = generate(model, images[row : row + 1], 8, beams)
+        alone = generate(model, images[row : row + 1], max_length=8, beams=beams)
         assert torch.equal(alone.tokens[0], together.tokens[row])
         torch.testing.assert_close(
             alone.log_probabilities[0], together.log_probabilities[row], atol=1e-4, rtol=1e-3
@@ -60,7 +61,7 @@ def test_batch_of_one_equals_batch_of_many(kind, beams):
 @pytest.mark.parametrize("kind", [Captioner, PlainCaptioner])
 def test_greedy_takes_the_most_probable_word_and_says_how_probable(kind):
     model, images = make(kind, vocab_size=20), torch.randn(5, 3, 16, 16)
-    found = generate(model, images, 8)
+    found = generate(model, images, max_length=8)
     for row, image in enumerate(images):
         caption = said(found.tokens[row])
         assert caption[-1] == END and not found.tokens[row, len(caption) :].any()
@@ -97,7 +98,7 @@ def test_learns_32_captions_by_heart():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = generate(model.eval(), images, 12, beams=2).tokens
+    found = generate(model.eval(), images, max_length=12, beams=2).tokens
     texts = [
         [" ".join(f"w{number}" for number in said(row)[:-1]) for row in rows] for rows in (found, tokens)
     ]
@@ -108,9 +109,9 @@ def test_learns_32_captions_by_heart():
 @pytest.mark.parametrize("kind", [Captioner, PlainCaptioner])
 def test_mixed_precision_says_nearly_the_same(kind):
     model, images = make(kind, vocab_size=20), torch.randn(8, 3, 16, 16)
-    plain = generate(model, images, 8, 3)
+    plain = generate(model, images, max_length=8, beams=3)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = generate(model, images, 8, 3)
+        mixed = generate(model, images, max_length=8, beams=3)
     same = (plain.tokens == mixed.tokens).all(1)
     assert mixed.log_probabilities.dtype == torch.float32 and same.float().mean() > 0.6
     torch.testing.assert_close(

@@ -14,11 +14,11 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from kcm_lightning.sweep import Cell, commands, read_sweep, sweep, sweep_table
 from kcm_lightning.utils.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 STUB = """
 import json, pathlib, sys, time
 words = sys.argv[1:]
@@ -201,7 +201,8 @@ def test_a_failed_cell_is_told_the_others_go_on_and_the_next_sweep_tries_it_agai
 
 
 def start(path: Path, cell: int | None = None) -> subprocess.Popen:
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from kcm_lightning.sweep import sweep; "
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "
+    code += "from kcm_lightning.sweep import sweep; "
     return subprocess.Popen(
         [sys.executable, "-c", code + f"sys.exit(sweep(Path({str(path)!r}), {cell}))"], start_new_session=True
     )

@@ -1,5 +1,4 @@
-"""The Data Shunt configuration's gates, pruning and arithmetic against the figures of Data Shunt's published
-log.
+"""The Data Shunt configuration against the figures of Data Shunt's published log: gates, pruning, arithmetic.
 
 The log says how often CLIP was called (5,349 of 8,000), how many test images each region has (2,720, 2,624,
 2,656) and how many of those were answered rightly (1,957, 1,579, 1,509). The logits are made to fit it; what
@@ -9,12 +8,13 @@ is under test is the rest.
 import pytest
 import torch
 import yaml
-from kcm_lightning.core.gating import Pruning, Route, Thresholds
 from torch import Tensor, nn
 
-from kcm_lightning.cli.run_folder import shipped_configs
-from kcm_lightning.core.collaboration import class_predictor, collaborate
-from kcm_lightning.large import LargeModel
+from kcm_lightning.cli.configs import shipped_configs
+from kcm_lightning.core.collaboration import Gates, Roles, class_predictor, collaborate
+from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.core.routing import Route, Thresholds
+from kcm_lightning.large import LargeClassifier
 from kcm_lightning.results.class_figures import summarize
 from kcm_lightning.results.columns import gather
 
@@ -33,7 +33,7 @@ class Written(nn.Module):
         return self.logits[numbers]
 
 
-class Certain(LargeModel):
+class Certain(LargeClassifier):
     """A large model with given answers."""
 
     identity = "certain"
@@ -44,8 +44,8 @@ class Certain(LargeModel):
     def load(self, class_names, device):
         pass
 
-    def distribution(self, inputs, hint=None, samples=None):
-        return torch.eye(100)[self.classes[inputs]].unsqueeze(1)
+    def distribution(self, query):
+        return torch.eye(100)[self.classes[query.inputs]].unsqueeze(1)
 
 
 def peaked(answers: Tensor, height: float, floor: float = 0.0) -> Tensor:
@@ -95,10 +95,8 @@ def test_the_figures_of_the_log(options):
     batches = [
         {"small": part, "large": part, "index": part, "target": target[part]} for part in numbers.split(500)
     ]
-    outcomes = [
-        collaborate(batch, class_predictor(Written(judge)), student_says, Certain(large), thresholds)
-        for batch in batches
-    ]
+    roles = Roles(class_predictor(Written(judge)), student_says, Certain(large))
+    outcomes = [collaborate(batch, roles=roles, gates=Gates(thresholds)) for batch in batches]
     kept_columns = [{"index": batch["index"], "target": batch["target"]} for batch in batches]
     found = summarize(gather(outcomes, kept_columns), REGION, ("head", "med", "tail"))
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 
 ROOT = Path(__file__).parent.parent
 

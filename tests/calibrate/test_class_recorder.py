@@ -1,12 +1,13 @@
 """Calibration with pruned classes: the judge may keep what its student must leave to others."""
 
 import torch
-from kcm_lightning.core.gating import Pruning, Thresholds
-from tests.test_data_shunt_log import Certain, Written
 
 from kcm_lightning.calibrate.class_recorder import ClassRecorder
 from kcm_lightning.calibrate.thresholds import judge_threshold
-from kcm_lightning.core.collaboration import class_predictor, collaborate
+from kcm_lightning.core.collaboration import Gates, Roles, class_predictor, collaborate
+from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.core.routing import Thresholds
+from tests.results.test_data_shunt_log import Certain, Written
 
 
 class Module:
@@ -21,11 +22,13 @@ def recorded(pruning):
     torch.manual_seed(0)
     target = torch.arange(60) % 10 * (torch.arange(60) % 3 == 0)
     logits = torch.randn(60, 10) + 6 * torch.eye(10)[target]
-    recorder, numbers = ClassRecorder(ask=False, required=False), torch.arange(60)
-    says = [class_predictor(Written(logits)), class_predictor(Written(logits), 1.0, pruning)]
+    recorder = ClassRecorder(Module(pruning), ask=False, required=False)
+    numbers = torch.arange(60)
+    student = class_predictor(Written(logits), 1.0, pruning)
+    roles = Roles(class_predictor(Written(logits)), student, Certain(target))
     batch = {"small": numbers, "large": numbers, "index": numbers, "target": target}
-    outcome = collaborate(batch, *says, Certain(target), Thresholds(None, 0.0))
-    recorder.on_validation_batch_end(None, Module(pruning), outcome, batch)
+    outcome = collaborate(batch, roles=roles, gates=Gates(Thresholds(None, 0.0)))
+    recorder.on_validation_batch_end(None, None, outcome, batch)
     return recorder.recorded()
 
 

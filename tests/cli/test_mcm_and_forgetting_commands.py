@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kcm_lightning import load
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from kcm_lightning.utils.errors import InputError
 
 DIGITS = [

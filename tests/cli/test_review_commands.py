@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import kcm_lightning
-from kcm_lightning.cli.main import main
+from kcm_lightning.cli import main
 from tests.data.review_files import rows, write
 from tests.large.chat_server import ChatServer, right_word
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kcm_lightning.core.gating import Route
 from PIL import Image
 
 import kcm_lightning
+from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics.caption_scores import has_java, score_tokenized, tokenize
 from kcm_lightning.report import report
-from tests.commands import kcm
 from tests.data.caption_data import COLOURS, write, write_odd
+from tests.run_commands import kcm
 
 SCORING = "ptb" if has_java() else "words"
 
@@ -39,7 +39,7 @@ def trained(tmp_path_factory) -> Path:
     options += [
         f"--data.answered={folder / 'large.jsonl'}",
         "--data.batch_size=8",
-        "--data.longest=9",
+        "--data.max_length=9",
         "--model.judge.vocab_size=18",
     ]
     options += [
