@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kcm_lightning.core.confidence import probabilities
 from kcm_lightning.core.predictions import Outcome, Predictor, Purpose, Query, SmallPrediction, Teacher, take
-from kcm_lightning.core.pruning import Pruning, pruned
+from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
 
 
@@ -130,7 +130,8 @@ def class_predictor(model: nn.Module, temperature: float = 1.0, pruning: Pruning
 
     def predict(inputs: Any) -> SmallPrediction:
         logits = model(inputs).float()
-        distribution = probabilities(pruned(logits, pruning), temperature)
+        kept = logits if pruning is None else pruning(logits)
+        distribution = probabilities(kept, temperature)
         confidence, prediction = distribution.max(-1)
         return SmallPrediction(prediction, confidence, distribution=distribution, logits=logits)
 

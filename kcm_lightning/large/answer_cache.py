@@ -1,28 +1,95 @@
 """Answers of a large model on disk, so that nothing is asked twice."""
 
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from kcm_lightning.core.predictions import Query
 from kcm_lightning.large.base import LargeClassifier, LargeModel
-from kcm_lightning.large.cached_model import CachedModel
-from kcm_lightning.large.caption_cache import CachedCaptioner
-from kcm_lightning.large.captioner import LargeCaptioner
+from kcm_lightning.large.database import open_database
+from kcm_lightning.utils.errors import InputError
 
 
-def with_cache(model: LargeModel, folder: str, dataset: str) -> LargeModel:
-    """A large model with its answers kept in a folder; one that keeps its own answers as it is.
+class CachedModel(LargeModel):
+    """A large model that answers a question once and from then on reads the answer from disk.
+
+    An SQLite file, one row a question; the key is the model's identity, the data set, the sample and what the
+    hint changed in the prompt. A batch is committed before it is used, so a crash loses nothing.
 
     Args:
         model: the large model.
-        folder: made when missing.
+        folder: where the file lies; made when missing.
         dataset: name of the data set that the sample ids refer to.
     """
-    if model.keeps_own_answers:
-        return model
-    kind = CachedCaptioner if isinstance(model, LargeCaptioner) else CachedClassifier
-    return kind(model, folder, dataset)
+
+    file: str
+    schema: str
+    model: LargeModel
+    keeps_own_answers = True
+
+    def __init__(self, model: LargeModel, folder: str, dataset: str):
+        self.model, self.dataset = model, dataset
+        self.paid, self.uses_hint = model.paid, model.uses_hint
+        self.path = Path(folder) / self.file
+        try:
+            self._connection = open_database(self.path)
+            # a commit does not wait for the disk: a killed process loses nothing, a power cut at most what
+            # can be asked again
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(self.schema)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(
+                f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to"
+            ) from error
+
+    def load(self, class_names: list[str], device: torch.device) -> None:
+        self.model.load(class_names, device)
+        self._key = f"{self.model.identity} {self.dataset}"
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    def prompt_keys(self, query: Query) -> list[bytes]:
+        return self.model.prompt_keys(query)
+
+    def check_before_fit(self) -> None:
+        self.model.check_before_fit()
+
+    def usage(self) -> dict:
+        return self.model.usage()
+
+    def keys(self, query: Query, sample_ids: list[int]) -> list[tuple[int, bytes]]:
+        """Sample id and digest of the prompt of each sample."""
+        return list(zip(sample_ids, map(digest, self.model.prompt_keys(query)), strict=True))
+
+    def stored(
+        self, table: str, columns: str, sample_ids: list[int]
+    ) -> dict[tuple[int, bytes], Sequence[Any]]:
+        """What a table has of some samples, by sample id and digest of the prompt."""
+        found = {}
+        for start in range(0, len(sample_ids), 10_000):  # SQLite takes 32,766 parameters a statement
+            part = sample_ids[start : start + 10_000]
+            places = ",".join("?" * len(part))
+            query = f"SELECT sample, prompt, {columns} FROM {table} WHERE model = ? AND sample IN ({places})"
+            for sample, prompt, *values in self._connection.execute(query, [self._key, *part]):
+                found[sample, prompt] = values
+        return found
+
+    def insert(self, table: str, rows: list[tuple]) -> None:
+        """Writes rows, each a key and values, all or none of them."""
+        if rows:
+            places = ", ".join("?" * (1 + len(rows[0])))
+            with self._connection:
+                self._connection.executemany(
+                    f"INSERT OR REPLACE INTO {table} VALUES ({places})", [(self._key, *row) for row in rows]
+                )
 
 
 class CachedClassifier(CachedModel, LargeClassifier):
@@ -64,3 +131,8 @@ def _packed(value: np.ndarray) -> tuple[int, bytes]:
 
 def _unpacked(positions: int, value: bytes) -> np.ndarray:
     return np.frombuffer(value, dtype="<f4").reshape(positions, -1)
+
+
+def digest(prompt: bytes) -> bytes:
+    """Sixteen bytes that stand for a prompt; none for a plain one."""
+    return hashlib.blake2b(prompt, digest_size=16).digest() if prompt else b""

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from kcm_lightning.core.predictions import Query
-from kcm_lightning.large.cached_model import CachedModel
+from kcm_lightning.large.answer_cache import CachedModel
 from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner, TokenSteps, join
 
 

@@ -134,12 +134,7 @@ class KCMModule(TwoPhases):
         super().on_fit_start()
 
     def restore(self, checkpoint: dict[str, Any], data: KCMDataModule) -> None:
-        """Takes what a checkpoint holds, for use without a Trainer.
-
-        Args:
-            checkpoint: as `torch.load` returns it.
-            data: the data module of its run; its data are not read.
-        """
+        """Takes what a checkpoint holds, for use without a Trainer; the data of `data` are not read."""
         self.load_state_dict(checkpoint["state_dict"])
 
     # --------------------------------------------------------------- training
@@ -216,6 +211,11 @@ class KCMModule(TwoPhases):
         return self._log_student(both, parts)
 
     # -------------------------------------------------------------- inference
+
+    @property
+    def current_student(self) -> nn.Module:
+        """The student; before its distillation the judge, whose copy it starts as."""
+        return self.student if self.student_started else self.judge
 
     @property
     def roles(self) -> Roles:

@@ -260,7 +260,8 @@ class KCMCaptions(KCMModule):
 
     def _update_score(self, who: str, prediction: Any, batch: Batch) -> None:
         if self.trainer.state.fn != "test":  # which scores all captions at its end, with COCO's tokenizer
-            self.scores[who].update(prediction, self.data.references(batch["index"]))  # type: ignore[operator]
+            metric: Any = self.scores[who]
+            metric.update(prediction, self.data.references(batch["index"]))
 
     def _scores(self, split: str) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -81,11 +81,6 @@ class TwoPhases(L.LightningModule):
         """Whether the current epoch teaches the student."""
         return self.trainer.current_epoch >= self.judge_epochs
 
-    @property
-    def current_student(self) -> nn.Module:
-        """The student; before its distillation the judge, whose copy it starts as."""
-        return self.student if self.student_started else self.judge
-
     def training_samples(self) -> TrainingSamples:
         """What the current epoch trains on, as the data module asks."""
         return TrainingSamples(distilling=self.distilling)

@@ -62,9 +62,10 @@ class KCMTwoStage(KCMModule):
         if self.distilling and not self._steps and not self.trainer.fast_dev_run:
             taught = self._count_of(Part.TEACHER)
             again = "resume with --ckpt_path last" if self.current_epoch else "fit again"
+            options = "--model.distill_thresholds.teacher or --model.buffer"
             raise InputError(
                 f"an epoch of distillation made no step: the large model taught {taught} samples, a buffer "
-                f"takes {self.buffer}; lower --model.distill_thresholds.teacher or --model.buffer, and {again}"
+                f"takes {self.buffer}; lower {options}, and {again}"
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:

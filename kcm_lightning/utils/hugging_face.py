@@ -39,7 +39,8 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs) -> Any:
             raise InputError(f"{option}: the folder {name!r} holds no model that loads: {reason}") from error
         raise InputError(
             f"{option}: the model {name!r} is neither a folder nor to be had from the Hugging Face hub or "
-            f"its local cache; download it where there is a network and give its folder, {option}=/path/to/folder"
+            "its local cache; download it where there is a network and give its folder, "
+            f"{option}=/path/to/folder"
         ) from error
 
 

@@ -10,6 +10,7 @@ from kcm_lightning.cli.configs import find_config, shipped_configs
 from kcm_lightning.cli.run_folder import RunFolder
 from kcm_lightning.metrics.caption_scores import has_java
 from kcm_lightning.utils.errors import InputError
+from tests.conftest import accept_any_md5
 from tests.data.caption_data import write as write_captions
 from tests.data.review_files import rows, write
 
@@ -25,15 +26,7 @@ def test_shipped_configuration_runs(
     options = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.devices=1"]
     if "CIFAR100LT" in text:
         options += [f"--data.root={tiny_cifar}", "--data.download=false", "--data.batch_size=8"]
-        monkeypatch.setattr(
-            "torchvision.datasets.utils.check_integrity", lambda path, md5=None: Path(path).is_file()
-        )
-        monkeypatch.setattr(
-            "torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file()
-        )
-        monkeypatch.setattr(
-            "torchvision.datasets.CIFAR100.meta", {"filename": "meta", "key": "fine_label_names", "md5": None}
-        )
+        accept_any_md5(monkeypatch)
     if "data.APD" in text:
         write(tmp_path / "reviews_Baby_5.json.gz", rows(300, seed=1))
         options += [f"--data.root={tmp_path}", "--data.category=Baby", f"--data.tokenizer={word_tokenizer}"]

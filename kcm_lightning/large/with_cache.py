@@ -1,0 +1,24 @@
+"""Which cache a large model gets."""
+
+from kcm_lightning.large.answer_cache import CachedClassifier
+from kcm_lightning.large.base import LargeClassifier, LargeModel
+from kcm_lightning.large.caption_cache import CachedCaptioner
+from kcm_lightning.large.captioner import LargeCaptioner
+from kcm_lightning.utils.errors import InputError
+
+
+def with_cache(model: LargeModel, folder: str, dataset: str) -> LargeModel:
+    """A large model with its answers kept in a folder; one that keeps its own answers as it is.
+
+    Args:
+        model: the large model.
+        folder: made when missing.
+        dataset: name of the data set that the sample ids refer to.
+    """
+    if model.keeps_own_answers:
+        return model
+    if isinstance(model, LargeCaptioner):
+        return CachedCaptioner(model, folder, dataset)
+    if isinstance(model, LargeClassifier):
+        return CachedClassifier(model, folder, dataset)
+    raise InputError(f"{type(model).__name__} is neither a LargeClassifier nor a LargeCaptioner")
