@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 BENCHMARKS := kan_layer recurrent_layer ckan_step compiling augmentation answers clip_prompts collaboration growth import_time
 
-.PHONY: install quickstart test lint bench tables clean
+.PHONY: install quickstart test test-fast lint docs bench tables clean
 
 install: $(VENV)/.installed
 
@@ -23,9 +23,16 @@ runs/quickstart_large_model: | install
 test: install
 	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
+test-fast: install
+	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow"
+
 lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 bench: install
 	mkdir -p runs/bench

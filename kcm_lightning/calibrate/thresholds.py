@@ -50,10 +50,11 @@ def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 4
 
     >>> from kcm_lightning.calibrate.answers import ClassAnswers
     >>> confidence, right = torch.tensor([0.9, 0.6]), torch.tensor([True, False])
-    >>> answers = ClassAnswers(confidence, confidence, torch.zeros(2), right, right, torch.tensor([True,
-    True]))
-    >>> round(choose_thresholds(answers, Target("accuracy_drop", 0.0)).student, 2)
-    0.6
+    >>> both = torch.tensor([True, True])
+    >>> answers = ClassAnswers(confidence, confidence, torch.zeros(2), right, right, teacher_right=both)
+    >>> thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.0))
+    >>> 0.6 < thresholds.student <= 0.9  # the less confident sample goes to the large model
+    True
     """
     surely = judge_threshold(answers)
     places = torch.linspace(0, 1, steps + 1, dtype=torch.double)

@@ -34,11 +34,11 @@ def judge_loss(
     Returns:
         Shape `(B,)`, in nats, float32.
 
-    >>> counts = torch.tensor([90, 10])
-    >>> judge_loss(torch.zeros(1, 2), torch.tensor([1]), class_counts=counts,
-    kind="plain").round(decimals=2).tolist() [0.6899999976158142]
-    >>> judge_loss(torch.zeros(1, 2), torch.tensor([1]), class_counts=counts).round(decimals=2).tolist()
-    [2.299999952316284]
+    >>> logits, rare, counts = torch.zeros(1, 2), torch.tensor([1]), torch.tensor([90, 10])
+    >>> round(judge_loss(logits, rare, class_counts=counts, kind="plain").item(), 2)  # log(2)
+    0.69
+    >>> round(judge_loss(logits, rare, class_counts=counts).item(), 2)  # log(100 / 10)
+    2.3
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float()

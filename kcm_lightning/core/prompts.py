@@ -59,8 +59,9 @@ def fill_hint(template: str, class_names: list[str], hint: Tensor, bins: int, **
         **fields: what else to fill in.
 
     >>> import torch
-    >>> fill_hint("It may be {label} ({probability:.0%}).", ["bad", "good"], torch.tensor([0.1, 0.9]),
-    bins=11) 'It may be good (90%).'
+    >>> believed = torch.tensor([0.1, 0.9])
+    >>> fill_hint("It may be {label} ({probability:.0%}).", ["bad", "good"], believed, bins=11)
+    'It may be good (90%).'
     """
     confidence, label = hint.max(-1)
     probability = to_bins(confidence, bins).item() / (bins - 1)

@@ -29,6 +29,7 @@ class Pruning:
 def pruned(logits: Tensor, pruning: Pruning | None) -> Tensor:
     """Logits with classes pruned, where any are; shape `(..., V)`.
 
+    >>> import torch
     >>> pruned(torch.tensor([3.0, 1.0]), Pruning(classes=[0])).tolist()
     [-inf, 1.0]
     """
@@ -45,6 +46,7 @@ def without_classes(probabilities: Tensor, classes: list[int]) -> Tensor:
     Returns:
         Shape `(B, V)`, 0 at the classes left out.
 
+    >>> import torch
     >>> without_classes(torch.tensor([[0.5, 0.25, 0.25]]), [0]).tolist()
     [[0.0, 0.5, 0.5]]
     """
