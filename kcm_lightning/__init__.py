@@ -1,6 +1,7 @@
 """Small and large models working together: KCM in PyTorch Lightning."""
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 try:
     __version__ = version("kcm_lightning")
@@ -10,7 +11,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 __all__ = ["load"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Imports on first use, so that `import kcm_lightning` costs nothing."""
     if name == "load":
         from kcm_lightning.api import load

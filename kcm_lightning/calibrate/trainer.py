@@ -24,6 +24,10 @@ from kcm_lightning.utils.files import write_json, write_text
 class KCMTrainer(L.Trainer):
     """Lightning's Trainer, with `calibrate` beside `fit` and `test`."""
 
+    # of Lightning's, which sets them without declaring them
+    callbacks: list[L.Callback]
+    fast_dev_run: int | bool
+
     def calibrate(
         self,
         model: L.LightningModule,
@@ -113,7 +117,7 @@ class KCMTrainer(L.Trainer):
         self, recorder: Recorder, model: KCMModule, options: dict[str, Any]
     ) -> tuple[ValidationAnswers, Temperatures]:
         """What a recorder has seen in a pass over the validation split."""
-        callbacks: list = self.callbacks  # type: ignore[attr-defined]  # Lightning's, untyped
+        callbacks = self.callbacks
         callbacks.append(recorder)
         self.validate(model, verbose=False, **options)
         callbacks.remove(recorder)

@@ -15,7 +15,7 @@ _SHOWN = 8
 class CaptionExamples(L.Callback):
     """Draws the first images with every model's captions, each time the student is validated."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.first: tuple[Tensor, Outcome] | None = None
 
     def on_validation_batch_end(
@@ -26,7 +26,7 @@ class CaptionExamples(L.Callback):
 
     def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
         first, self.first = self.first, None
-        experiment = getattr(trainer.logger, "experiment", None)
+        experiment: Any = getattr(trainer.logger, "experiment", None)
         if first is None or not trainer.is_global_zero or not hasattr(experiment, "add_figure"):
             return
         from matplotlib.figure import Figure

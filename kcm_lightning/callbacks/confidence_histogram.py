@@ -9,7 +9,7 @@ import torch
 class ConfidenceHistogram(L.Callback):
     """Draws the confidences of judge and student, right and wrong apart, at each validation of both."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seen: list[tuple[torch.Tensor, ...]] = []
 
     def on_validation_batch_end(
@@ -27,7 +27,7 @@ class ConfidenceHistogram(L.Callback):
 
     def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
         seen, self.seen = self.seen, []
-        experiment = getattr(trainer.logger, "experiment", None)
+        experiment: Any = getattr(trainer.logger, "experiment", None)
         if not seen or not trainer.is_global_zero or not hasattr(experiment, "add_figure"):
             return
         from matplotlib.figure import Figure
@@ -39,8 +39,8 @@ class ConfidenceHistogram(L.Callback):
             asked = ~confidence.isnan()
             axes = figure.add_subplot(1, 2, i + 1)
             groups = [confidence[asked & right].numpy(), confidence[asked & ~right].numpy()]
-            looks = {"label": ["right", "wrong"], "color": ["tab:blue", "tab:orange"]}
-            axes.hist(groups, bins=25, range=(0, 1), stacked=True, **looks)
+            names, colors = ["right", "wrong"], ["tab:blue", "tab:orange"]
+            axes.hist(groups, bins=25, range=(0, 1), stacked=True, label=names, color=colors)
             threshold = getattr(module.thresholds, who)
             if threshold is not None:
                 axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")

@@ -32,6 +32,8 @@ class RunCheckpoint(ModelCheckpoint):
     all the same.
     """
 
+    dirpath: str  # a run has its folder
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state, its paths in the folder of now."""
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +43,8 @@ class SaveFitConfig(SaveConfigCallback):
 class KCMCLI(LightningCLI):
     """LightningCLI with run folders: a fresh `fit` makes one, every other command finds the newest."""
 
+    trainer: KCMTrainer
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         return LightningCLI.subcommands() | {"calibrate": {"model", "datamodule"}}
@@ -59,7 +62,8 @@ class KCMCLI(LightningCLI):
         files = [Path(str(path)) for path in config.get("config") or []]
         folder = RunFolder(files[0] if files else None, config.run)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
-        writes = rank_zero_only.rank == 0 and not config.trainer.fast_dev_run  # the first process alone
+        rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # a function that carries it
+        writes = rank == 0 and not config.trainer.fast_dev_run  # the first process alone
         if wanted is None:
             self.folder = self._fresh(folder, make=writes)
         elif wanted in ("best", "last"):
@@ -141,14 +145,15 @@ class KCMCLI(LightningCLI):
         if self.subcommand == "fit":
             # from the end of an epoch a run can be resumed; Lightning would take checkpoints at a validation,
             # where not every epoch has one
-            options = {
-                "dirpath": self.folder / "checkpoints",
-                "enable_version_counter": False,
-                "save_on_train_epoch_end": True,
-            }
+            checkpoint = partial(
+                RunCheckpoint,
+                dirpath=self.folder / "checkpoints",
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            )
             # two of them: `save_last` would only write when a new best is found
-            callbacks.append(RunCheckpoint(filename="best", monitor="selection", mode="max", **options))
-            callbacks.append(RunCheckpoint(filename="last", **options))
+            callbacks.append(checkpoint(filename="best", monitor="selection", mode="max"))
+            callbacks.append(checkpoint(filename="last"))
         if isinstance(self.model, KCMCaptions):
             callbacks += [CaptionResultsWriter(self.folder, self.config_dump), CaptionExamples()]
         elif isinstance(self.model, KCMModule):

@@ -27,7 +27,7 @@ class Temperatures:
     student: float = 1.0
     teacher: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
                 raise InputError(f"temperature {field.name}={getattr(self, field.name)} must be above 0")
@@ -77,7 +77,8 @@ def caption_confidence(
     """Equation 1 for a caption: one confidence out of the probabilities of its tokens.
 
     Args:
-        log_probabilities: of each token, shape `(B, L)`; may be infinite where it does not count.
+        log_probabilities: log-probability of each token, shape `(B, L)`; may be infinite where it does not
+            count.
         counted: which tokens belong to the caption, its end included, shape `(B, L)`.
         kind: "geometric_mean" or "mean" of the probabilities, or "minimum", the least of them.
 

@@ -85,7 +85,7 @@ class Query:
             for no hint.
         sample_ids: ids of the samples in their data set, shape `(B,)`; a cache needs them. None for other
             inputs.
-        purpose: to teach a student (`Purpose.FIT`) or to answer (`Purpose.INFERENCE`).
+        purpose: what it is asked for: to teach a student (`Purpose.FIT`) or to answer (`Purpose.INFERENCE`).
     """
 
     inputs: Any
@@ -122,7 +122,7 @@ class Outcome:
 
     Args:
         prediction: the collaboration's answers.
-        confidence: of whoever answered, shape `(B,)`.
+        confidence: confidence of whoever answered, shape `(B,)`.
         route: who answered, `Route` codes, shape `(B,)`.
         called: whether the collaboration called the large model, shape `(B,)`.
         judge_prediction: the judge's answers.
@@ -176,7 +176,8 @@ def take(inputs: Any, rows: Tensor) -> Any:
     return [inputs[row] for row in rows.tolist()]
 
 
-def _scatter(values: Tensor | list, rows: Tensor, count: int) -> Tensor | list:
+def _scatter(values: Tensor | list, rows: Tensor, count: int) -> Any:
+    """Values at some rows of `count`, of the same kind."""
     if isinstance(values, Tensor):
         values = values.to(rows.device)
         empty = float("nan") if values.is_floating_point() else -1

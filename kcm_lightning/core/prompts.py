@@ -18,7 +18,7 @@ def to_bins(probabilities: Tensor, bins: int) -> Tensor:
 
     Args:
         probabilities: fractions in [0, 1], any shape.
-        bins: how many, at least 2.
+        bins: number of probabilities, at least 2.
 
     Returns:
         Bin indices from 0 to `bins - 1`, the same shape.

@@ -29,7 +29,7 @@ class Thresholds:
     student: float | None = 0.98
     teacher: float | None = 0.98
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not 0 <= value <= 1:

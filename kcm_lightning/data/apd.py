@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -44,6 +45,7 @@ class APD(KCMDataModule):
         prepared: folder for the tokenized reviews; made on the first run.
     """
 
+    batches: ReviewStore
     name = "apd"
     class_names: list[str] = list(CLASSES)  # noqa: RUF012  the same for every instance
     regions: dict[str, torch.Tensor] = {"class": torch.arange(2)}  # noqa: RUF012
@@ -77,14 +79,14 @@ class APD(KCMDataModule):
         self.tokenizer_name = tokenizer
         self.max_tokens, self.balance, self.prepared = max_tokens, balance, Path(prepared)
         self.test_share, self.val_share, self.token_dropout = test_share, val_share, token_dropout
-        self._tokenizer = None
+        self._tokenizer: Any = None
 
     @property
     def title(self) -> str:
         return f"{self.name}, {self.category}"
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
@@ -120,20 +122,22 @@ class APD(KCMDataModule):
     def _files(self) -> dict[str, Path]:
         wanted = CATEGORIES if self.category == "all" else (self.category,)
         found = {category: review_file(self.root, category) for category in wanted}
-        for category in [category for category, path in found.items() if path is None]:
-            if self.download and category in CATEGORIES:
-                found[category] = self.root / f"reviews_{category}_5.json.gz"
-                download(URL.format(category=category), found[category])
-                continue
-            names = [path.name for path in self.root.glob("*_5.json*")]
-            here = sorted({name.removeprefix("reviews_").split("_5.json")[0] for name in names})
-            raise InputError(
-                f"--data.category: there are no reviews of {category!r} in {str(self.root)!r}"
-                + (f", only of {', '.join(here)}" if here else "")
-                + f"; known are {', '.join(CATEGORIES)} and all; give their folder with --data.root, or "
-                "--data.download=true"
-            )
-        return found
+        return {category: path or self._fetched(category) for category, path in found.items()}
+
+    def _fetched(self, category: str) -> Path:
+        """A file that is not there yet, fetched if that is asked for."""
+        if self.download and category in CATEGORIES:
+            path = self.root / f"reviews_{category}_5.json.gz"
+            download(URL.format(category=category), path)
+            return path
+        names = [path.name for path in self.root.glob("*_5.json*")]
+        here = sorted({name.removeprefix("reviews_").split("_5.json")[0] for name in names})
+        raise InputError(
+            f"--data.category: there are no reviews of {category!r} in {str(self.root)!r}"
+            + (f", only of {', '.join(here)}" if here else "")
+            + f"; known are {', '.join(CATEGORIES)} and all; give their folder with --data.root, or "
+            "--data.download=true"
+        )
 
     def _folder(self) -> Path:
         """Where the tokenized reviews are, named by all that makes a difference to them."""

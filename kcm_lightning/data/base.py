@@ -24,7 +24,7 @@ class TrainingSamples:
 
     Args:
         distilling: whether it is the split to distil on, instead of the labelled training split.
-        classes: of the training split, the samples of these classes alone; None for all of them.
+        classes: classes whose samples of the training split it is; None for all of them.
     """
 
     distilling: bool = False
@@ -75,6 +75,7 @@ class KCMDataModule(L.LightningDataModule):
         vocab_size: tokens that `small` is made of; None for images.
     """
 
+    trainer: L.Trainer  # there before a batch is asked for
     name: str
     class_names: list[str]
     class_counts: Tensor

@@ -22,7 +22,7 @@ class BatchOrder(Sampler[Tensor]):
         shuffle: whether the order changes each epoch, and a last batch that is not full is dropped.
         seed: seed of the shuffle.
         rank: number of this process.
-        processes: how many there are.
+        processes: number of processes.
         weights: shuffled, draws with replacement and these relative frequencies, shape `(N,)`.
     """
 

@@ -74,12 +74,12 @@ def fetch_and_unpack(url: str, folder: Path, gives: str) -> None:
     """Fetches a zip and unpacks it into a folder, unless that is done; the zip is removed at the end.
 
     Args:
-        url: of the zip.
+        url: address of the zip.
         folder: where to put what is in it.
         gives: a file or folder that it unpacks to. While the zip lies beside it, it may be half there.
 
     Raises:
-        InputError: as of `download`, or the file is no zip.
+        InputError: the server does not answer, the file is cut off, or it is no zip.
     """
     path = folder / Path(url).name
     if (folder / gives).exists() and not path.exists() and not path.with_name(f"{path.name}.part").exists():

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -61,7 +60,10 @@ class LongTailedImages(KCMDataModule):
         rotation: largest random rotation to either side, in degrees; 0 for none.
     """
 
-    region_names: ClassVar = {"thirds": ("head", "med", "tail"), "shots": ("many", "medium", "few")}
+    region_names: dict[str, tuple[str, ...]] = {  # noqa: RUF012  the same for every instance
+        "thirds": ("head", "med", "tail"),
+        "shots": ("many", "medium", "few"),
+    }
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

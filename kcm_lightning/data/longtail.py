@@ -33,8 +33,8 @@ def keep_counts(labels: np.ndarray, counts: list[int], seed: int) -> np.ndarray:
 
     Args:
         labels: class of every sample.
-        counts: how many of each class to keep.
-        seed: of the shuffle.
+        counts: samples of each class to keep.
+        seed: seed of the shuffle.
 
     Returns:
         Positions in `labels`, class by class.
@@ -55,7 +55,7 @@ def equal_groups(counts: Tensor, groups: int) -> Tensor:
 
     Args:
         counts: training samples of each class, shape `(V,)`.
-        groups: how many.
+        groups: number of groups.
     """
     classes = len(counts)
     rank = torch.empty(classes, dtype=torch.long)

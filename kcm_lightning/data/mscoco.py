@@ -3,7 +3,7 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -66,6 +66,8 @@ class MSCOCO(CaptionDataModule):
         prepared: folder for the decoded images; made on the first run.
     """
 
+    batches: CaptionBatches
+    vocab_size: int
     mean, std = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)
 
     def __init__(
@@ -105,7 +107,7 @@ class MSCOCO(CaptionDataModule):
         return self.name + (f" (left out: {left_out})" if left_out else "")
 
     @cached_property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]  # known by the files, once they are there
         return dataset_name(self.root, sorted((self.annotations or {"": self.captions}).values()))
 
     def prepare_data(self) -> None:
@@ -175,7 +177,7 @@ class MSCOCO(CaptionDataModule):
     def vocabulary_of(self, units: list) -> Vocabulary:
         return Vocabulary(units, self._load_tokenizer())
 
-    def _load_tokenizer(self):
+    def _load_tokenizer(self) -> Any:
         if self.tokenizer is None:
             return None
         from transformers import AutoTokenizer
@@ -274,7 +276,7 @@ class MSCOCO(CaptionDataModule):
         bad = [path for path, own in zip(inputs, pixels, strict=True) if own is None]
         if bad:
             raise InputError(f"{len(bad)} images are missing or damaged: {', '.join(bad[:5])}")
-        stacked = torch.stack([torch.from_numpy(own.copy()) for own in pixels])
+        stacked = torch.stack([torch.from_numpy(own.copy()) for own in pixels if own is not None])
         return {"large": list(inputs), "small": normalize(stacked, self.mean, self.std)}
 
 

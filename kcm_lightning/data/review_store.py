@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -86,11 +87,11 @@ class ReviewStore(Dataset):
         return [self._texts[start:end].tobytes().decode() for start, end in bounds]
 
     @staticmethod
-    def make(folder: Path, recipe: Recipe, tokenizer) -> None:
+    def make(folder: Path, recipe: Recipe, tokenizer: Any) -> None:
         """Reads the files once, as a stream, and writes the folder whole or not at all.
 
         Args:
-            folder: to write.
+            folder: folder to write.
             recipe: what to make of which files.
             tokenizer: a fast Hugging Face tokenizer.
 
@@ -115,25 +116,27 @@ class _Rows:
     text_end: list[int] = field(default_factory=list)
 
 
-def unknown_token(tokenizer) -> int:
+def unknown_token(tokenizer: Any) -> int:
     """What stands for a text without tokens; never the padding."""
     return tokenizer.unk_token_id or 1
 
 
 class _Writer:
-    def __init__(self, folder: Path, recipe: Recipe, tokenizer):
+    def __init__(self, folder: Path, recipe: Recipe, tokenizer: Any):
         self.folder, self.recipe, self.tokenizer = folder, recipe, tokenizer
-        self.rows, self.seen, self.waiting = _Rows(), {}, []
-        self.facts = {"categories": {}, "truncated": 0}
+        self.rows = _Rows()
+        self.seen: dict[int, int] = {}
+        self.waiting: list[str] = []
+        self.facts: dict[str, Any] = {"categories": {}, "truncated": 0}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.tokens, self.texts = (
             (self.folder / "tokens.bin").open("wb"),
             (self.folder / "texts.bin").open("wb"),
         )
         return self
 
-    def __exit__(self, *raised) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.tokens.close()
         self.texts.close()
 
@@ -192,7 +195,7 @@ class _Writer:
 
     def finish(self) -> None:
         types = {"label": np.int8, "split": np.int8, "category": np.int8}
-        table = {
+        table: dict[str, Any] = {  # arrays; `savez` takes them beside options of its own
             name: np.array(values, dtype=types.get(name, np.int64))
             for name, values in vars(self.rows).items()
         }

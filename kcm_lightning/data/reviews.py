@@ -44,8 +44,8 @@ class Skipped:
 
     Args:
         broken: numbers of lines that are no JSON object, from 1.
-        empty: how many have no text, or not 1 to 5 whole stars; the 2018 files have some.
-        read: how many lines were read.
+        empty: number of lines that have no text, or not 1 to 5 whole stars; the 2018 files have some.
+        read: number of lines that were read.
     """
 
     broken: list[int] = field(default_factory=list)
@@ -73,8 +73,8 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
     Raises:
         InputError: the file is no gzip, is cut off, or more than one line in a hundred is no JSON object.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
-    with path.open("rb") as raw, opened(raw if path.suffix == ".gz" else path, "rb") as lines:
+    zipped = path.suffix == ".gz"
+    with path.open("rb") as raw, gzip.open(raw, "rb") if zipped else path.open("rb") as lines:
         bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False)
         try:
             for line in lines:

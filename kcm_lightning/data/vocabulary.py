@@ -25,7 +25,7 @@ class Vocabulary:
     units: list[Any]
     tokenizer: Any = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._numbers = {unit: number for number, unit in enumerate(self.units, _SPECIAL)}
 
     def __len__(self) -> int:

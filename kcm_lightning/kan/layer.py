@@ -1,6 +1,7 @@
 """What the linear and the convolutional KAN layer share: grid, weights, grid update, regularization."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ class KANLayer(nn.Module):
         spline_weight: spline coefficients, shape `(out, grid + order, in / groups, *kernel)`.
         grid_low, grid_high: ends of the uniform grid, one pair for each input channel, shape `(in,)`.
     """
+
+    grid_low: Tensor
+    grid_high: Tensor
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class KANLayer(nn.Module):
             return out.flatten(-3)
         return out.flatten(-2)
 
-    def recompute(self, channels: Tensor, x: Tensor):
+    def recompute(self, channels: Tensor, x: Tensor) -> AbstractContextManager[Any]:
         """Context in which an operation keeps `x` for its backward pass instead of its `channels`.
 
         The basis channels are `grid + order + 1` times the input; computing them twice is cheaper than

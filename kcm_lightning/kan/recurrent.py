@@ -1,6 +1,9 @@
 """Gated recurrent layer whose gates and candidate are KAN transforms."""
 
+from collections.abc import Sequence
+from functools import partial
 from math import comb, factorial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +56,12 @@ class KANRecurrent(nn.Module):
                 "a recurrent KAN needs order >= 1: a spline of order 0 has no slope to learn from"
             )
         self.width, self.directions = width, 1 + bidirectional
-        options = {"grid": grid, "order": order, "spline_scale": spline_scale}
-        self.inputs = KANLinear(input_size, self.directions * 3 * width, grid_range=grid_range, **options)
-        self.states = nn.ModuleList(
-            KANLinear(width, 3 * width, grid_range=(-1.0, 1.0), **options) for _ in range(self.directions)
+        layer = partial(KANLinear, grid=grid, order=order, spline_scale=spline_scale)
+        self.inputs = layer(input_size, self.directions * 3 * width, grid_range=grid_range)
+        states = nn.ModuleList(
+            layer(width, 3 * width, grid_range=(-1.0, 1.0)) for _ in range(self.directions)
         )
+        self.states = cast(Sequence[KANLinear], states)  # its items are untyped
         self.bias = nn.Parameter(torch.zeros(self.directions * 3 * width))
         with torch.no_grad():
             self.bias.view(self.directions, 3, width)[:, 0] = (
@@ -123,7 +127,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer
+        ctx: Any, gates: Tensor, kernel: Tensor, mask: Tensor, dtype: torch.dtype, layer: KANLayer
     ) -> Tensor:
         product = kernel.detach().to(dtype)
         length, width = len(gates), gates.shape[-1] // 3
@@ -149,7 +153,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, inner, candidates, product, mask, basis, *slopes = ctx.saved_tensors
         width = states.shape[-1]
         turned = product.transpose(1, 2).contiguous()

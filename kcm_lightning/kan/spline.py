@@ -7,6 +7,7 @@ expression over all functions, which a compiler fuses into a single loop. Tests 
 
 from fractions import Fraction
 from math import comb, factorial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,7 @@ def expand(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: t
         high: right end of the grid, shape `(C,)`.
         grid: number of intervals.
         order: degree of the spline.
-        dtype: of the result; the functions are computed in at least float32 and rounded once.
+        dtype: type of the result; the functions are computed in at least float32 and rounded once.
 
     Returns:
         Shape `(..., grid + order + 1, C)`; the last channel is SiLU.
@@ -92,7 +93,9 @@ def expand(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: t
 
 class _Expand(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, low, high, grid, order, dtype):
+    def forward(
+        ctx: Any, x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: torch.dtype
+    ) -> Tensor:
         ctx.save_for_backward(x, low, high)
         ctx.sizes = grid, order
         exact, clamped, _ = _to_grid(x, low, high, grid)
@@ -100,7 +103,7 @@ class _Expand(torch.autograd.Function):
         return form(exact, clamped, grid, order, dtype)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, low, high = ctx.saved_tensors
         grid, order = ctx.sizes
         exact, clamped, inside = _to_grid(x, low, high, grid)

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -122,7 +122,8 @@ class CachedClassifier(CachedModel, LargeClassifier):
                 return fresh
             for row, value in zip(missing, values, strict=True):
                 found[row] = value
-        return torch.from_numpy(np.stack(found)).to(query.sample_ids.device)  # (B, L, V)
+        whole_batch = cast(list[np.ndarray], found)  # nothing is missing now
+        return torch.from_numpy(np.stack(whole_batch)).to(query.sample_ids.device)  # (B, L, V)
 
 
 def _packed(value: np.ndarray) -> tuple[int, bytes]:

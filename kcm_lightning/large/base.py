@@ -100,7 +100,7 @@ def spread(labels: Tensor, confidences: Tensor, classes: int) -> Tensor:
         labels: class indices, negative where there is no answer, shape `(B,)`.
         confidences: fractions in [0, 1], shape `(B,)`; raised to just above an even share, so that the class
             stays on top.
-        classes: how many there are.
+        classes: number of classes.
 
     Returns:
         Shape `(B, 1, V)`, float32; NaN where there is no answer.

@@ -57,7 +57,7 @@ class Budget:
     tokens: int | None = None
     money: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and value < 0:

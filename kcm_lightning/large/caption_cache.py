@@ -61,7 +61,7 @@ def _packed(answer: CaptionAnswer) -> tuple:
 
 
 def _unpacked(
-    caption: str, confidence: float, length: int, end: int, blob: bytes | None, device: torch.device
+    caption: str, confidence: float, length: int, end: int, blob: bytes | None, *, device: torch.device
 ) -> CaptionAnswer:
     sure = torch.tensor([confidence], dtype=torch.float32, device=device)
     if blob is None:

@@ -160,8 +160,8 @@ class Chat(LargeClassifier):
         return class_of_reply(reply.content, self.class_names)
 
     def _confidence_in(self, reply: Reply | None) -> float:
-        known = reply is not None and reply.probability is not None
-        return reply.probability if known else self.confidence_without_logprobs
+        probability = None if reply is None else reply.probability
+        return self.confidence_without_logprobs if probability is None else probability
 
     def messages(self, text: str, hint: Tensor | None) -> list[dict[str, str]]:
         """The messages of a request about a text; `hint` has the small model's probabilities, `(V,)`."""

@@ -125,7 +125,7 @@ class ChatClient:
         ) as error:
             raise NoReply(self._said(error), billed=True) from None
 
-    def start(self):
+    def start(self) -> Any:
         """The client, once key, server and model have been looked at.
 
         Raises:
@@ -142,7 +142,7 @@ class ChatClient:
                     raise
             return self._client
 
-    def _made(self):
+    def _made(self) -> Any:
         import openai
 
         key = self._key()
@@ -179,7 +179,7 @@ class ChatClient:
     def _key(self) -> str:
         return os.environ.get(self.api_key_env, "").strip()
 
-    def _refusal(self, error) -> str:
+    def _refusal(self, error: Any) -> str:
         if error.status_code in (401, 403):  # servers repeat parts of the key
             return (
                 f"{self.base_url} refuses the key ({error.status_code}): check the key in {self.api_key_env}"
@@ -201,14 +201,14 @@ def pause_before(attempt: int, asked_for: float | None) -> None:
     time.sleep(min(seconds, LONGEST_PAUSE))
 
 
-def _pause(response) -> float | None:
+def _pause(response: Any) -> float | None:
     try:
         return max(0.0, float(response.headers.get("retry-after")))
     except (TypeError, ValueError):  # not given, or a date
         return None
 
 
-def _reply(answer) -> tuple[Reply, Cost | None]:
+def _reply(answer: Any) -> tuple[Reply, Cost | None]:
     choice, usage = answer.choices[0], answer.usage
     content = _SPECIAL.sub("", choice.message.content or "")  # no content is a refusal
     counted = usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None

@@ -1,7 +1,7 @@
 """CLIP, or any dual encoder of images and texts, as a zero-shot classifier."""
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +39,11 @@ class CLIP(LargeClassifier):
             a tenth; null, the default, leaves prompts plain.
         pruned_classes: indices of classes whose prompts stay plain, as the head's in Data Shunt; the others'
             probabilities are renormalized. By default none.
-        precision: of the weights: "float32", "float16", "bfloat16", or "auto", the default (half precision on
-            a GPU, float32 elsewhere).
+        precision: number format of the weights: "float32", "float16", "bfloat16", or "auto", the default
+            (half precision on a GPU, float32 elsewhere).
     """
+
+    _text: Tensor
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class CLIP(LargeClassifier):
         self.name, self.precision, self.templates = name, precision, templates
         self.bins, self.pruned_classes = probability_bins, pruned_classes or []
         self.uses_hint = probability_bins is not None
-        self.model = None
+        self.model: Any = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         if self.model is not None:
@@ -137,6 +139,6 @@ class CLIP(LargeClassifier):
         return F.normalize(by_prompt.mean(2), dim=-1)
 
 
-def _features(output) -> Tensor:
+def _features(output: Any) -> Tensor:
     """The pooled features; transformers 5 wraps them in an output object, some models return them bare."""
     return output if isinstance(output, Tensor) else output.pooler_output

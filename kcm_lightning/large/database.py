@@ -3,16 +3,17 @@
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 _PATIENCE = 60.0  # seconds
 
 
-def open_database(path: Path, **options) -> sqlite3.Connection:
+def open_database(path: Path, **options: Any) -> sqlite3.Connection:
     """Opens a file, made with its folder where missing, with a write-ahead log.
 
     Args:
-        path: of the file.
-        **options: of `sqlite3.connect`.
+        path: the file.
+        **options: options of `sqlite3.connect`.
 
     Raises:
         OSError, sqlite3.Error: it cannot be used.

@@ -18,8 +18,8 @@ class ImageClassifier(LargeClassifier):
     Args:
         name: hub name or folder of the model; a fine-tuning (`image_classifier_finetune.yaml`) writes such a
             folder.
-        precision: of the weights: "float32", "float16", "bfloat16", or "auto", the default (half precision on
-            a GPU, float32 elsewhere).
+        precision: number format of the weights: "float32", "float16", "bfloat16", or "auto", the default
+            (half precision on a GPU, float32 elsewhere).
     """
 
     def __init__(self, name: str, precision: str = "auto"):

@@ -32,8 +32,8 @@ class ImageToText(LargeCaptioner):
         max_new_tokens: length of a caption at most, in tokens.
         batch_size: images that the model captions at once, whatever the size of the batch; beam search keeps
             the scores of all tokens for each.
-        precision: of the weights: "float32", "float16", "bfloat16", "int8" (needs bitsandbytes and a GPU), or
-            "auto", the default (half precision on a GPU, float32 elsewhere).
+        precision: number format of the weights: "float32", "float16", "bfloat16", "int8" (needs bitsandbytes
+            and a GPU), or "auto", the default (half precision on a GPU, float32 elsewhere).
     """
 
     def __init__(

@@ -35,8 +35,12 @@ class RecordedCaptions(RecordedFile, LargeCaptioner):
     def _parse(self, row: dict, number: int) -> tuple[str, tuple[str, float]]:
         name, caption, confidence = row.get("filename"), row.get("caption"), row.get("confidence")
         confidence = self.recorded_confidence if confidence is None else confidence
-        good = isinstance(name, str) and isinstance(caption, str) and isinstance(confidence, float | int)
-        if not good or not 0 <= confidence <= 1:
+        if (
+            not isinstance(name, str)
+            or not isinstance(caption, str)
+            or not isinstance(confidence, float | int)
+            or not 0 <= confidence <= 1
+        ):
             raise InputError(
                 f"{self.path}, line {number}: not `filename`, `caption` and perhaps `confidence` in [0, 1]"
             )

@@ -35,7 +35,7 @@ class Reply:
 
     Args:
         content: its words; empty where it said none or refused.
-        probability: of these words, a fraction in [0, 1]; None where the server does not say.
+        probability: probability of these words, a fraction in [0, 1]; None where the server does not say.
     """
 
     content: str
@@ -104,7 +104,7 @@ class ReplyStore:
 
     def read(self, keys: list[str]) -> dict[str, tuple[Reply, int]]:
         """The replies that are there, and how often each question was answered."""
-        found = {}
+        found: dict[str, tuple[Reply, int]] = {}
         for start in range(0, len(keys), 10_000):  # SQLite takes 32,766 parameters a statement
             part = keys[start : start + 10_000]
             query = f"SELECT key, reply, attempts FROM replies WHERE key IN ({','.join('?' * len(part))})"
@@ -156,7 +156,7 @@ class ReplyStore:
         Args:
             request: the request, as it was given to `begin`.
             cost: tokens and money; the request itself was counted.
-            reply: to store.
+            reply: the reply to store, if any.
             attempts: how often the question has been answered, or more where it shall not be asked again.
         """
         with self._transaction():

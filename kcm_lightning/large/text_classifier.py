@@ -22,8 +22,8 @@ class TextClassifier(LargeClassifier):
         prompt: equation 2, a template with `{label}` and `{probability}` of the small model (in steps of a
             tenth) and `{text}`; null, the default, gives the model the bare text.
         max_tokens: tokens after which a text is cut off; null, the default, is the most that the model takes.
-        precision: of the weights: "float32", "float16", "bfloat16", or "auto", the default (half precision on
-            a GPU, float32 elsewhere).
+        precision: number format of the weights: "float32", "float16", "bfloat16", or "auto", the default
+            (half precision on a GPU, float32 elsewhere).
     """
 
     def __init__(

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ class TokenizedCaptions:
 
 
 def tokenize(
-    systems: dict[str, Sequence[str]], references: Sequence[Sequence[str]], tokenizer: Tokenizer = "ptb"
+    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], tokenizer: Tokenizer = "ptb"
 ) -> TokenizedCaptions:
     """Tokenizes the captions of several systems of the same images at once; Java takes a second to start.
 

@@ -91,7 +91,7 @@ def caption_curve(confidence: Tensor, small: ImageScores, large: ImageScores) ->
     """Scores when the least confident captions are replaced by the large model's, for every LM rate.
 
     Args:
-        confidence: of the small model, shape `(N,)`.
+        confidence: confidence of the small model, shape `(N,)`.
         small: scores of the small model's captions.
         large: scores of the large model's captions.
 

@@ -8,7 +8,7 @@ def routing_curve(confidence: Tensor, small_right: Tensor, large_right: Tensor) 
     """Accuracy when the least confident samples go to the large model, for every LM rate.
 
     Args:
-        confidence: of the small model, shape `(N,)`.
+        confidence: confidence of the small model, shape `(N,)`.
         small_right: whether it is right, shape `(N,)`.
         large_right: whether the large model is right, shape `(N,)`.
 

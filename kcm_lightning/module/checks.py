@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -68,7 +69,7 @@ def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = No
     """Gives a judge what a fresh training starts with.
 
     Args:
-        judge: to fill.
+        judge: the judge to fill.
         path: checkpoint of a run whose judge it takes; None leaves it to the network.
         vocabulary: units that a captioner's numbers stand for; None for a classifier.
 
@@ -77,7 +78,8 @@ def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = No
     """
     if path is None:
         if hasattr(judge, "initialize"):
-            judge.initialize()
+            initialize: Any = judge.initialize
+            initialize()
         return
     if not Path(path).is_file():
         raise InputError(f"--model.judge_ckpt: there is no file {path!r}")

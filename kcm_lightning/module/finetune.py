@@ -30,6 +30,8 @@ class FineTune(L.LightningModule):
         label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1).
     """
 
+    trainer: Any  # Lightning's, with attributes that its class does not declare
+
     def __init__(self, output: str, training: Phase, label_smoothing: float):
         super().__init__()
         self.output, self.phase, self.label_smoothing = Path(output), training, label_smoothing
@@ -37,7 +39,7 @@ class FineTune(L.LightningModule):
         self.processor: Any = None
 
     @abstractmethod
-    def build(self, labels: dict[str, dict]) -> None:
+    def build(self, labels: dict[str, Any]) -> None:
         """Makes `model` and `processor`; `labels` are the options `id2label` and `label2id`."""
 
     @abstractmethod
@@ -108,7 +110,7 @@ class FineTune(L.LightningModule):
             return
         callbacks = self.trainer.checkpoint_callbacks
         monitors = [own for own in callbacks if getattr(own, "monitor", None) == "selection"]
-        best = monitors[-1].best_model_path  # type: ignore[attr-defined]  # a user's own come before ours
+        best = monitors[-1].best_model_path  # a user's own come before ours
         if not best:
             raise InputError(f"--model.output: {self.output} is not written, as no epoch was validated")
         self.load_state_dict(torch.load(best, map_location=self.device, weights_only=True)["state_dict"])
@@ -134,7 +136,7 @@ class FineTuneImageClassifier(FineTune):
     Args:
         output: folder to write; it must not exist yet.
         training: epochs, learning rate, weight decay and warm-up.
-        name: hub name or folder of the model to start from.
+        name: hub name or folder of the model to start from; null where `architecture` is given instead.
         architecture: instead of a name, `model_type` and options of its configuration: trained from random
             weights.
         image_size: height and width in pixels that images are resized to; null, the default, keeps those of
@@ -158,7 +160,7 @@ class FineTuneImageClassifier(FineTune):
             raise InputError("--model.architecture needs --model.image_size")
         self.name, self.architecture, self.image_size = name, architecture, image_size
 
-    def build(self, labels: dict[str, dict]) -> None:
+    def build(self, labels: dict[str, Any]) -> None:
         from transformers import (
             AutoConfig,
             AutoImageProcessor,
@@ -172,6 +174,7 @@ class FineTuneImageClassifier(FineTune):
             self.model = AutoModelForImageClassification.from_config(config)
             mean, std = list(data.mean), list(data.std)
         else:
+            assert self.name is not None  # a name or an architecture: the constructor looked
             self.model = from_pretrained(
                 AutoModelForImageClassification,
                 self.name,
@@ -215,7 +218,7 @@ class FineTuneTextClassifier(FineTune):
         super().__init__(output, training, label_smoothing)
         self.name, self.max_tokens = name, max_tokens
 
-    def build(self, labels: dict[str, dict]) -> None:
+    def build(self, labels: dict[str, Any]) -> None:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         self.model = from_pretrained(

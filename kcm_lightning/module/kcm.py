@@ -1,6 +1,7 @@
 """KCMModule: judge, student and large model, trained by Algorithm 1 and answering by Algorithm 2."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class KCMModule(TwoPhases):
         compile: whether to compile the small models where there is a compiler.
     """
 
-    accuracy: nn.ModuleDict
+    class_counts: Tensor
 
     def __init__(
         self,
@@ -125,9 +126,8 @@ class KCMModule(TwoPhases):
         self.register_buffer("class_counts", data.class_counts, persistent=False)
         scheme = next(iter(data.regions))
         regions, names = data.regions[scheme], data.region_names[scheme]
-        self.accuracy = nn.ModuleDict(
-            {who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")}
-        )
+        metrics = {who: RegionAccuracy(regions, names) for who in ("judge", "student", "kcm")}
+        self.accuracy = cast(Mapping[str, RegionAccuracy], nn.ModuleDict(metrics))  # its values are untyped
 
     def on_fit_start(self) -> None:
         self.teacher.check_before_fit()
@@ -177,9 +177,8 @@ class KCMModule(TwoPhases):
             teacher = self.teacher.distribution(
                 Query(batch["large"], judge[:, 0], batch["index"], Purpose.FIT)
             )
-            confidence = teacher[:, 0].amax(
-                -1
-            )  # NaN, which no gate keeps, where the large model has no answer
+            # NaN, which no gate keeps, where the large model has no answer
+            confidence = teacher[:, 0].amax(-1)
             teacher = torch.where(teacher.isnan(), judge, teacher)
         parts = partition(
             judge=judge[:, 0].amax(-1),
@@ -236,7 +235,8 @@ class KCMModule(TwoPhases):
         """Who is asked about samples that do not need it."""
         return Ask.EVERYONE if self.compare else Ask.NOBODY
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Outcome | None:
+    # what Lightning hands on to callbacks is anything, though its types say otherwise
+    def validation_step(self, batch: Batch, batch_idx: int) -> Outcome | None:  # type: ignore[override]
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed samples alone
         if fitting and (not self.student_started or self.teacher.paid):
             predict = self.roles.student if self.student_started else self.roles.judge
@@ -248,7 +248,7 @@ class KCMModule(TwoPhases):
         self._update_metrics(outcome, batch, ask)
         return outcome
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Outcome:
+    def test_step(self, batch: Batch, batch_idx: int) -> Outcome:  # type: ignore[override]  # as above
         outcome = collaborate(batch, roles=self.roles, gates=self.gates, ask=self.ask)
         self._update_metrics(outcome, batch, self.ask)
         return outcome
@@ -261,14 +261,13 @@ class KCMModule(TwoPhases):
     def _update_metrics(self, outcome: Outcome, batch: Batch, ask: Ask) -> None:
         self._update_score("judge", outcome.judge_prediction, batch)
         self._update_score("kcm", outcome.prediction, batch)
-        if (
-            ask is not Ask.NOBODY or self.thresholds.judge is None
-        ):  # else it was only asked about the hard ones
+        # else it was only asked about the hard ones
+        if ask is not Ask.NOBODY or self.thresholds.judge is None:
             self._update_score("student", outcome.student_prediction, batch)
         self.lm_rate.update(outcome.called, outcome.route == Route.TEACHER)
 
     def _update_score(self, who: str, prediction: Any, batch: Batch) -> None:
-        self.accuracy[who].update(prediction, batch["target"])  # type: ignore[operator]
+        self.accuracy[who].update(prediction, batch["target"])
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":

@@ -1,7 +1,8 @@
 """KCM for captions: the same two phases and the same gates, with texts for classes."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from kcm_lightning.module.kcm import KCMModule
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.module.sample_lookup import SampleLookup
 from kcm_lightning.small.beam_search import Captions, generate
+from kcm_lightning.small.captioner import CaptionNet
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.tokens import NEVER_SAID, PADDING
 
@@ -67,7 +69,7 @@ class KCMCaptions(KCMModule):
         compile: whether to compile the small models where there is a compiler.
     """
 
-    data: CaptionDataModule  # type: ignore[assignment]  # `_check_kinds` holds it
+    data: CaptionDataModule  # `_check_kinds` holds it
     vocabulary: Vocabulary | None = None
     max_length: int
 
@@ -133,7 +135,8 @@ class KCMCaptions(KCMModule):
         self.vocabulary, self.max_length = self.data.vocabulary, self.data.max_length
         _check_tokenizer(self.vocabulary, self.teacher)
         names = ("judge", "student", "kcm")
-        self.scores = nn.ModuleDict({who: CaptionScores("words", meteor=False) for who in names})
+        metrics = {who: CaptionScores("words", meteor=False) for who in names}
+        self.scores = cast(Mapping[str, CaptionScores], nn.ModuleDict(metrics))  # its values are untyped
 
     def _vocabulary_units(self) -> list | None:
         return self._known_vocabulary.units
@@ -175,7 +178,7 @@ class KCMCaptions(KCMModule):
         sample_ids, targets = [], []
         for batch in self._batches_to_distil():
             with self.trainer.precision_plugin.forward_context():
-                captions = generate(self.judge, batch["small"], max_length=self.max_length, beams=self.beams)
+                captions = self._captions_by(self.judge, batch["small"])
                 distribution = probabilities(self.judge(batch["small"], captions.tokens))
             judge = self._prediction_of(captions)
             own = CaptionTargets.of(captions.tokens, distribution)
@@ -238,7 +241,12 @@ class KCMCaptions(KCMModule):
         )
 
     def _predict(self, model: nn.Module, images: Tensor) -> SmallPrediction:
-        return self._prediction_of(generate(model, images, max_length=self.max_length, beams=self.beams))
+        return self._prediction_of(self._captions_by(model, images))
+
+    def _captions_by(self, model: nn.Module, images: Tensor) -> Captions:
+        """Captions by judge or student, which the command line knows as modules alone."""
+        captioner = cast(CaptionNet, model)
+        return generate(captioner, images, max_length=self.max_length, beams=self.beams)
 
     def _prediction_of(self, captions: Captions) -> SmallPrediction:
         counted = captions.tokens != PADDING
@@ -260,8 +268,7 @@ class KCMCaptions(KCMModule):
 
     def _update_score(self, who: str, prediction: Any, batch: Batch) -> None:
         if self.trainer.state.fn != "test":  # which scores all captions at its end, with COCO's tokenizer
-            metric: Any = self.scores[who]
-            metric.update(prediction, self.data.references(batch["index"]))
+            self.scores[who].update(prediction, self.data.references(batch["index"]))
 
     def _scores(self, split: str) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -36,7 +36,7 @@ class Phase:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr_drops: list[float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.epochs < 0 or not 0 <= self.warmup < 1 or not 0 <= self.cutmix <= 1:
             raise InputError(f"{self}: epochs must be >= 0, warmup in [0, 1), cutmix in [0, 1]")
         if not all(0 < drop < 1 for drop in self.lr_drops or []):

@@ -1,13 +1,14 @@
 """Training on one group of classes after the other, to see what a small model forgets."""
 
+from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from kcm_lightning.core.losses import judge_loss
 from kcm_lightning.data.base import Batch, TrainingSamples
@@ -35,6 +36,10 @@ class SequentialTraining(L.LightningModule):
         compile: whether to compile the model where there is a compiler.
     """
 
+    trainer: Any  # Lightning's, with attributes that its class does not declare
+    epochs: Tensor
+    group_of_class: Tensor
+
     def __init__(self, model: nn.Module, phase: Phase, groups: int = 3, compile: bool = False):
         super().__init__()
         if groups < 2:
@@ -58,7 +63,7 @@ class SequentialTraining(L.LightningModule):
     @property
     def data(self) -> LongTailedImages:
         """The data module of the run."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]  # the Trainer holds it, untyped
+        return self.trainer.datamodule
 
     def training_samples(self) -> TrainingSamples:
         """What the current epoch trains on, as the data module asks: the classes of its group."""
@@ -85,10 +90,13 @@ class SequentialTraining(L.LightningModule):
         }
 
         def metrics() -> MetricCollection:
-            own = {name: kind(self.group_of_class) for name, kind in kinds.items()}
+            own: dict[str, Metric | MetricCollection] = {
+                name: kind(self.group_of_class) for name, kind in kinds.items()
+            }
             return MetricCollection(own, compute_groups=False)
 
-        self.scores = nn.ModuleDict({"all_classes": metrics(), "own_classes": metrics()})
+        scores = nn.ModuleDict({"all_classes": metrics(), "own_classes": metrics()})
+        self.scores = cast(Mapping[str, MetricCollection], scores)  # its values are untyped
         scheme = next(iter(data.regions))
         self.accuracy = RegionAccuracy(data.regions[scheme], data.region_names[scheme])
 
@@ -158,7 +166,13 @@ class SequentialTraining(L.LightningModule):
             self.log_dict({f"{kind}/group_{i}": value for i, value in enumerate(row)})
 
     def _metrics(self) -> list[TaskAccuracy]:
-        return [metric for metrics in self.scores.values() for metric in metrics.values()]
+        found = [metric for metrics in self.scores.values() for metric in metrics.values()]
+        return cast(list[TaskAccuracy], found)
+
+    @property
+    def _counted(self) -> Tensor:
+        """Test images of each group that were counted after each group."""
+        return cast(TaskAccuracy, self.scores["all_classes"]["accuracy"]).total
 
     def _count(self, group: int, batch: Batch) -> Tensor:
         """Counts a batch, and returns the classes it was taken for where all compete."""
@@ -189,7 +203,7 @@ class SequentialTraining(L.LightningModule):
         self.accuracy.reset()
 
     def on_test_start(self) -> None:
-        learned = int((self.scores["all_classes"]["accuracy"].total.sum(1) > 0).sum())
+        learned = int((self._counted.sum(1) > 0).sum())
         if learned < self.groups:
             raise InputError(
                 f"this run has learned {learned} of {self.groups} groups: go on with fit --ckpt_path last"
@@ -204,7 +218,7 @@ class SequentialTraining(L.LightningModule):
         data = self.data
         groups = self.group_of_class.cpu()[data.labels[data.positions["test"]]]
         now = torch.bincount(groups, minlength=self.groups)
-        before = self.scores["all_classes"]["accuracy"].total[0].cpu()
+        before = self._counted[0].cpu()
         if not torch.equal(now, before) or sum(self.trainer.num_test_batches) < len(data.test_dataloader()):
             raise InputError(
                 "after each group the fit has counted other test images: test with its --data options, and "

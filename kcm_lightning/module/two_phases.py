@@ -32,6 +32,9 @@ class TwoPhases(L.LightningModule):
         compile: whether to compile the small models where there is a compiler.
     """
 
+    trainer: Any  # Lightning's, with attributes that its class does not declare
+    student_started: Tensor
+
     def __init__(
         self,
         *,
@@ -44,7 +47,6 @@ class TwoPhases(L.LightningModule):
         super().__init__()
         self.judge, self.student = judge, copy.deepcopy(judge)
         self.judge_phase, self.student_phase, self.judge_ckpt = judge_phase, student_phase, judge_ckpt
-        self.student_started: Tensor
         self.register_buffer("student_started", torch.tensor(False))
         self._recorded: Any = None  # what the student is distilled from, on the clean view
         if compile and has_compiler():
@@ -66,7 +68,7 @@ class TwoPhases(L.LightningModule):
     @property
     def data(self) -> KCMDataModule:
         """The data module of the run."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]  # the Trainer holds it, untyped
+        return self.trainer.datamodule
 
     @property
     def judge_epochs(self) -> int:

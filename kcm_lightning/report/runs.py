@@ -114,7 +114,7 @@ _NOT_OF_THE_FIT = (_NOT_A_VARIANT | _NOT_OF_THE_ANSWERS | {"seed_everything"}) -
 def variant_of(figures: Figures) -> str:
     """The options that tell apart runs which must not be averaged."""
     config, fitted = figures["config"], figures.get("fitted_with") or {}
-    kept = {
+    kept: dict[str, Any] = {
         part: {name: value for name, value in options(figures, part).items() if name not in _NOT_A_VARIANT}
         for part in ("model", "data")
     }

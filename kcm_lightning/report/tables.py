@@ -1,8 +1,9 @@
 """The paper's tables: which one a run belongs to, and how it is made of several runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import mean
+from typing import Any
 
 from kcm_lightning.data.reviews import CATEGORIES
 from kcm_lightning.metrics import paired_difference
@@ -59,9 +60,9 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         titles = [f"paper: {name}", "KCM", "LM rate"] if published else []
         head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", *titles]
-        by_category = defaultdict(list)
+        by_category: dict[str, list[Figures]] = defaultdict(list)
         for run in runs:
-            category = options(run, "data")["category"]
+            category: str = options(run, "data")["category"]
             by_category[CATEGORIES.get(category, category)].append(run)
         names = [shown for shown in CATEGORIES.values() if shown in by_category]
         names += sorted(set(by_category) - set(names))
@@ -93,14 +94,18 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
         means = [[value for run in runs if (value := pick(run)) is not None] for runs in groups]
         return spread([mean(mean(values) for values in means)]) if all(means) else "-"
 
-    shown = ("judge", "student", "teacher", "kcm")
-    cells = [over(lambda run, who=who: run["accuracy"].get(who, {}).get("overall")) for who in shown]
+    def overall(who: str) -> str:
+        return over(lambda run: run["accuracy"].get(who, {}).get("overall"))
+
+    cells = [overall(who) for who in ("judge", "student", "teacher", "kcm")]
     return [*cells, over(lambda run: run["lm_rate"]["called"]), _difference(groups)]
 
 
 def _difference(groups: list[list[Figures]]) -> str:
     """KCM's accuracy minus the large model's: the mean over seeds; of single runs with an interval."""
-    against = [[(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups]
+    against: list[list[tuple[Any, int]]] = [
+        [(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups
+    ]
     if any(counts is None for runs in against for counts, _ in runs):
         return "-"
     means = [
@@ -119,7 +124,7 @@ def _said(values: Iterable[float] | None, count: int) -> list[str]:
     return ["-"] * count if values is None else [f"{value:.2f}" for value in values]
 
 
-def _regions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
+def _regions(published: Mapping[str, tuple[float, ...]], titles: list[str]) -> Callable:
     """Maker of tables 3 and 5: regions, overall and LM rate by model; the published columns last."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
@@ -136,7 +141,7 @@ def _regions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Call
     return make
 
 
-def _captions(published: dict[str, tuple[float, ...]], titles: list[str]) -> Callable:
+def _captions(published: Mapping[str, tuple[float, ...]], titles: list[str]) -> Callable:
     """Maker of table 4: rows of scores and the LM rate; a column for each model, and those published."""
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:

@@ -26,7 +26,7 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
     Args:
         columns: as `gather` returns them.
         regions: region of each class, shape `(V,)`.
-        names: of the regions.
+        names: names of the regions.
 
     Returns:
         `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and

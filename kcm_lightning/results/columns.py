@@ -22,7 +22,9 @@ def gather(outcomes: list[Outcome], batches: list[dict]) -> Columns:
         One tensor on the CPU, or list, with N rows a field of `Outcome` that has values, and one of each
         batch's.
     """
-    columns = {name: _joined([getattr(o, name) for o in outcomes]) for name in Outcome.__dataclass_fields__}
+    columns: Columns = {
+        name: _joined([getattr(o, name) for o in outcomes]) for name in Outcome.__dataclass_fields__
+    }
     columns |= {name: _joined([b[name] for b in batches]) for name in batches[0]}
     columns = {name: values for name, values in columns.items() if values is not None}
     parts = of_every_process(columns)

@@ -59,10 +59,14 @@ class ResultsWriter(L.Callback):
             write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
-        self.outcomes.append(outputs)
-        self.batches.append({name: batch[name] for name in self.columns})
+        self._keep(outputs, batch)
 
-    on_predict_batch_end = on_test_batch_end
+    def on_predict_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
+        self._keep(outputs, batch)
+
+    def _keep(self, outcome: Outcome, batch: Batch) -> None:
+        self.outcomes.append(outcome)
+        self.batches.append({name: batch[name] for name in self.columns})
 
     def _gathered(self) -> Columns:
         columns = gather(self.outcomes, self.batches)

@@ -14,8 +14,8 @@ class Captions:
     """Generated captions.
 
     Args:
-        tokens: numbers, each caption with its end, then padding, shape `(B, L)`.
-        log_probabilities: of each token under the model, 0 at padding, shape `(B, L)`.
+        tokens: token numbers, each caption with its end, then padding, shape `(B, L)`.
+        log_probabilities: log-probability of each token under the model, 0 at padding, shape `(B, L)`.
     """
 
     tokens: Tensor

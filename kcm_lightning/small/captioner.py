@@ -1,6 +1,7 @@
 """The captioner: a CKAN that sees, a TKAN that writes, attention between them, and the plain twin."""
 
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,16 @@ from torch import Tensor, nn
 from kcm_lightning.kan import KANConv2d, KANLinear, KANRecurrent
 from kcm_lightning.small.ckan import residual_stages
 from kcm_lightning.utils.tokens import BEGIN, NEVER_SAID, PADDING
+
+
+class _Reader(Protocol):
+    """What the decoder needs of a recurrent layer."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """States after each step."""
+
+    def step(self, x: Tensor, state: Tensor) -> Tensor:
+        """The state after one more step."""
 
 
 class CaptionNet(nn.Module):
@@ -43,7 +54,7 @@ class CaptionNet(nn.Module):
         self.grid_norm = nn.LayerNorm(width)
         self.words = nn.Embedding(vocab_size, width, padding_idx=PADDING)
         self.word_norm = nn.LayerNorm(width)
-        self.reader = reader
+        self.reader = cast(_Reader, reader)
         self.query = nn.Linear(width, width, bias=False)
         self.output_norm = nn.LayerNorm(2 * width)
         self.output = output

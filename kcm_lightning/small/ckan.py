@@ -119,8 +119,9 @@ class CKAN(ResidualNet):
         spline_scale: float = 0.1,
     ):
         def expand(inputs: int, outputs: int) -> nn.Module:
-            options = {"grid": grid, "order": order, "grid_range": grid_range, "spline_scale": spline_scale}
-            return KANConv2d(inputs, outputs, 1, **options)
+            return KANConv2d(
+                inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale
+            )
 
         super().__init__(num_classes, width, depths, bottleneck, expand)
         self.depths, self.bottleneck = depths, bottleneck

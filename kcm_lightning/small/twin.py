@@ -2,7 +2,7 @@
 
 import time
 from statistics import median
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ def cnn_twin(
         kan: the CKAN to match.
         match: "parameters", or "step_time" (forward and backward pass, measured here and now).
         image_size: height and width of the images that steps are timed on.
-        batch: how many images a timed step has.
+        batch: number of images of a timed step.
     """
     images = torch.randn(batch, 3, image_size, image_size)
 
@@ -37,7 +37,7 @@ def cnn_twin(
 
 
 def _width(kan: CKAN) -> int:
-    return kan.features[0].out_channels
+    return cast(nn.Conv2d, kan.features[0]).out_channels
 
 
 def _cnn(kan: CKAN, width: int) -> CNN:

@@ -13,8 +13,15 @@ import yaml
 
 from kcm_lightning.utils.errors import InputError
 
-_KEYS = {"folder": str, "config": str, "options": dict, "seeds": list, "steps": list, "variants": dict}
-_OF_A_VARIANT = {"config": str, "options": dict, "steps": list, "needs": list}
+_KEYS: dict[str, type] = {
+    "folder": str,
+    "config": str,
+    "options": dict,
+    "seeds": list,
+    "steps": list,
+    "variants": dict,
+}
+_OF_A_VARIANT: dict[str, type] = {"config": str, "options": dict, "steps": list, "needs": list}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -24,7 +31,7 @@ class Cell:
 
     Args:
         variant: its name.
-        seed: of the run.
+        seed: its seed.
         folder: the run folder.
         commands: the words of each of its commands, after `python -m kcm_lightning`; variables of the
             environment stand as they are in the file.
@@ -110,7 +117,7 @@ def _check_set(path: Path, text: str) -> None:
 
 
 def _check_kinds(path: Path, given: dict, kinds: dict[str, type]) -> None:
-    words = {str: "a text", dict: "a mapping", list: "a list"}
+    words: dict[type, str] = {str: "a text", dict: "a mapping", list: "a list"}
     for name, value in given.items():
         if value is not None and not isinstance(value, kinds[name]):
             raise InputError(f"{path}: {name} is {words[kinds[name]]}, not {value!r}")

@@ -11,7 +11,7 @@ from kcm_lightning.utils.errors import InputError
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def from_pretrained(auto_class: Any, name: str, option: str, **kwargs) -> Any:
+def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> Any:
     """`auto_class.from_pretrained`, with one clear line where the model cannot be had.
 
     Args:

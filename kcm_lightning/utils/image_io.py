@@ -20,11 +20,11 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
         OSError: it is missing, cut off or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
             if least is not None:
-                image.draft("RGB", (least, least))
-            image.load()
-            image = ImageOps.exif_transpose(image)
+                file.draft("RGB", (least, least))
+            file.load()
+            image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I;16"):  # Pillow would clip it
                 image = image.point(lambda value: value / 256).convert("L")
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -26,7 +26,7 @@ def test_examples(name):
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[1] in ("core", "metrics")])
 def test_public_functions_of_tensors_have_an_example(name):
-    """Those of the paper and of the metrics; not those that need models, captions of COCO or only refuse input."""
+    """Those of the paper and of the metrics; not those that need models or captions, or only refuse input."""
     module = importlib.import_module(name)
     exempt = {
         "collaborate",
