@@ -19,7 +19,7 @@ def judge_loss(
     kind: JudgeLoss = "logit_adjusted",
     progress: float = 0.0,
 ) -> Tensor:
-    """Loss of labelled samples, one value a sample.
+    """Loss of labeled samples, one value a sample.
 
     Args:
         logits: shape `(B, V)`; for "tlc" those of each expert, shape `(K, B, V)`.

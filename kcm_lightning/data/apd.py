@@ -40,7 +40,7 @@ class APD(KCMDataModule):
             default, replaces none.
         batch_size: training reviews a step and process.
         eval_batch_size: reviews a step where nothing is trained.
-        distill_split: reviews that the student is distilled on: "train", the default; "pool", the unlabelled
+        distill_split: reviews that the student is distilled on: "train", the default; "pool", the unlabeled
             rest of the training side; or "both".
         prepared: folder for the tokenized reviews; made on the first run.
     """

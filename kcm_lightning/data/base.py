@@ -23,7 +23,7 @@ class TrainingSamples:
     """What the current epoch trains on.
 
     Args:
-        distilling: whether it is the split to distil on, instead of the labelled training split.
+        distilling: whether it is the split to distill on, instead of the labeled training split.
         classes: classes whose samples of the training split it is; None for all of them.
     """
 
@@ -46,7 +46,7 @@ class KCMDataModule(L.LightningDataModule):
 
     - `small`: what the small models see, augmented in training; made by `view`, on the module's device;
     - `large`: the un-augmented inputs, as the large model wants them: a tensor, or a list of texts or paths;
-    - `target`: the labels, shape `(B,)`, or captions, shape `(B, L)`; in the split to distil on they are not
+    - `target`: the labels, shape `(B,)`, or captions, shape `(B, L)`; in the split to distill on they are not
       used;
     - `index`: the sample ids, shape `(B,)`. With `large` they make a cache of the large model's answers
       right.
@@ -69,7 +69,7 @@ class KCMDataModule(L.LightningDataModule):
         class_counts: training samples of each class, shape `(V,)`.
         regions: region index of each class by scheme, each of shape `(V,)`.
         region_names: names of the regions by scheme. The first scheme is the one that is reported.
-        positions: positions in `batches` of each split's samples (train, val, test and, to distil on, pool).
+        positions: positions in `batches` of each split's samples (train, val, test and, to distill on, pool).
         batches: whole batches by positions, which hold `index` and what `view` needs.
         lengths: length of each sample, for batches of like length; None where all are equally long.
         vocab_size: tokens that `small` is made of; None for images.
@@ -149,11 +149,11 @@ class KCMDataModule(L.LightningDataModule):
         splits = ("train", "pool") if self.distill_split == "both" else (self.distill_split,)
         positions = torch.cat([self.positions[split] for split in splits])
         if not len(positions):
-            raise InputError(f"--data.distill_split={self.distill_split}: there is nothing to distil on")
+            raise InputError(f"--data.distill_split={self.distill_split}: there is nothing to distill on")
         return positions
 
     def _distill_weights(self) -> Tensor | None:
-        """Relative frequencies of the samples to distil on; None for equal ones."""
+        """Relative frequencies of the samples to distill on; None for equal ones."""
         return None
 
     def _loader(self, positions: Tensor, shuffle: bool = False, weights: Tensor | None = None) -> DataLoader:

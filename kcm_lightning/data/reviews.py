@@ -1,4 +1,4 @@
-"""Amazon reviews in McAuley's JSON lines: read as a stream, labelled, and parted into splits."""
+"""Amazon reviews in McAuley's JSON lines: read as a stream, labeled, and parted into splits."""
 
 import gzip
 import hashlib

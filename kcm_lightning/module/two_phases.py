@@ -121,9 +121,9 @@ class TwoPhases(L.LightningModule):
             self._record_answers()
 
     def _batches_to_distil(self) -> Iterator[Batch]:
-        """Clean views of all samples to distil on."""
+        """Clean views of all samples to distill on."""
         loader, hidden = self.data.distill_dataloader(), not self.trainer.is_global_zero
-        for batch in tqdm(loader, desc="answers to distil from", disable=hidden, leave=False):
+        for batch in tqdm(loader, desc="answers to distill from", disable=hidden, leave=False):
             yield self.data.view(move_data_to_device(batch, self.device), augment=False)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -1,5 +1,7 @@
 """The quickstart, whole: the notebook's cells are the README's commands."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -10,6 +12,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from kcm_lightning.core.routing import Route
+from tests.run_commands import kcm
+
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -40,6 +46,22 @@ def test_quickstart_is_a_collaboration_worth_having(executed):
     assert accuracy["kcm"]["overall"] > accuracy["random"]["overall"] + 0.01
     assert accuracy["kcm"]["overall"] >= accuracy["teacher"]["overall"] - 0.02
     assert accuracy["student"]["tail"] > accuracy["judge"]["tail"]
+
+
+def test_the_readme_s_python_prints_what_it_says(executed):
+    readme, folder = (ROOT / "README.md").read_text(), executed[1]
+    code, shown = re.search(
+        r"```python\n(from kcm_lightning import load.*?)```\n\n```\n(.*?)```", readme, re.S
+    ).groups()
+    kcm(folder, "calibrate", "--config", "quickstart.yaml", "--target", "accuracy_drop=0.01")
+    printed = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+        exec(code, {})
+    lines = [line.split() for line in printed.getvalue().splitlines()]
+    assert len(lines) == len(shown.splitlines())
+    for (label, confidence, route), line in zip(lines, shown.splitlines(), strict=True):
+        assert label == line.split()[0] and route in Route.__members__  # who answers differs between machines
+        assert abs(float(confidence) - float(line.split()[1])) < 0.1
 
 
 def test_quickstart_commands_are_the_makefile_s():
