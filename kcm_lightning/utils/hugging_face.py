@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.extras import require
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -35,6 +36,8 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> A
         return found
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, ImportError) and "timm" in reason:
+            require("timm", extra="timm", what=f"{option}: the model {name!r}")
         if Path(name).is_dir():
             raise InputError(f"{option}: the folder {name!r} holds no model that loads: {reason}") from error
         raise InputError(

@@ -26,7 +26,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("captions")
     write(folder / "tiny")
     rows = [
-        {"filename": f"{n:03}.jpg", "caption": f"the image shows a {list(COLOURS)[n % 4]} wall"}
+        {"filename": f"{n:03}.jpg", "caption": f"the picture shows a {list(COLOURS)[n % 4]} wall"}
         for n in range(53)
     ]
     (folder / "large.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

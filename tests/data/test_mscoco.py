@@ -46,7 +46,7 @@ def test_splits_captions_and_pixels(make):
     batch = data.view(data.batches[data.positions["test"][:4]], augment=False)
     assert batch["pixels"].shape == batch["small"].shape == (4, 3, 16, 16)
     assert batch["pixels"].float().mean((2, 3)).argmax(1)[:3].tolist() == [0, 1, 2]  # red, green, blue
-    assert data.references(batch["index"])[0][1] == "the image shows a red wall"
+    assert data.references(batch["index"])[0][1] == "the picture shows a red wall"
     assert data.vocabulary.decode(batch["target"][0].tolist()) == "a red wall is all there is"
     assert batch["large"][0].endswith("044.jpg")
 

@@ -9,6 +9,7 @@ import pytest
 from kcm_lightning.large import Chat
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
+from kcm_lightning.utils.hugging_face import from_pretrained
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -30,3 +31,16 @@ def test_a_chat_model_says_what_it_needs_before_anything_is_trained(monkeypatch)
         Chat("gpt-4o-mini")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert any(entry.startswith("openai") for entry in extras["chat"])
+
+
+def test_a_model_of_timm_says_what_it_needs(monkeypatch):
+    class Auto:
+        @staticmethod
+        def from_pretrained(name):
+            raise ImportError("TimmWrapperModel requires the timm library but it was not found")
+
+    monkeypatch.setattr("kcm_lightning.utils.extras.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"'mobilenet' needs the package timm: pip install 'kcm_lightning\[timm\]'"
+    ):
+        from_pretrained(Auto, "mobilenet", "--model.teacher.name")
