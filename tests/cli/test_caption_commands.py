@@ -18,6 +18,7 @@ from tests.data.caption_data import COLOURS, write, write_odd
 from tests.run_commands import kcm
 
 SCORING = "ptb" if has_java() else "words"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

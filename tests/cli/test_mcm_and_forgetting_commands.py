@@ -10,6 +10,8 @@ from kcm_lightning import load
 from kcm_lightning.cli import main
 from kcm_lightning.utils.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 DIGITS = [
     "--data=kcm_lightning.data.DigitsLT",
     "--trainer.accelerator=cpu",

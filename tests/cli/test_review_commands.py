@@ -13,6 +13,8 @@ from kcm_lightning.cli import main
 from tests.data.review_files import rows, write
 from tests.large.chat_server import ChatServer, right_word
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, word_tokenizer) -> list[str]:

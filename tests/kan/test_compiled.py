@@ -11,6 +11,7 @@ from kcm_lightning.kan import KANConv2d
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.slow
 def test_compiled_convolution_trains_as_the_eager_one(order):
     torch.manual_seed(0)
     eager = KANConv2d(4, 6, 3, padding=1, grid=4, order=order, spline_scale=1.0)

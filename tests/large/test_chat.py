@@ -60,6 +60,7 @@ def test_a_server_without_logprobs_gets_the_stated_confidence(tmp_path):
     torch.testing.assert_close(answer.confidence, torch.full((6,), 0.8))
 
 
+@pytest.mark.slow
 def test_ten_thousand_reviews_with_every_fault(tmp_path):
     texts = reviews(10_000)
     faults = dict.fromkeys(("429", "500", "cut", "hang", "garbage"), 0.01)
@@ -86,6 +87,7 @@ print(model.answer(Query(texts)).prediction.tolist())
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_started_again(tmp_path):
     path = tmp_path / "answers.sqlite"
     with ChatServer(delay=0.02) as server:
@@ -109,6 +111,7 @@ def test_killed_half_way_and_started_again(tmp_path):
     assert json.loads(second.stdout.splitlines()[-1]) == expected(reviews(400))
 
 
+@pytest.mark.slow
 def test_processes_at_once_ask_nothing_twice(tmp_path):
     with ChatServer(delay=0.02) as server:
         command = [sys.executable, "-c", _WORKER, server.url, str(tmp_path / "answers.sqlite")]
@@ -271,6 +274,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_budget_holds_over_processes(tmp_path):
     with ChatServer(delay=0.01) as server:
         command = [sys.executable, "-c", _SPENDER, server.url, str(tmp_path / "a.sqlite")]

@@ -17,6 +17,7 @@ from tests.data.review_files import rows
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
+pytestmark = pytest.mark.slow
 
 TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }} {% endfor %}"

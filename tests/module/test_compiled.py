@@ -61,6 +61,7 @@ def fitted(folder, teacher: str, compile: bool) -> Seen:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.slow
 def test_nothing_is_compiled_after_a_models_first_epoch_and_losses_are_the_eager_ones(
     tmp_path, tiny_classifier
 ):

@@ -11,10 +11,13 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@pytest.mark.slow
 def test_wheel_carries_the_configurations_and_finds_them(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True
@@ -96,6 +99,7 @@ sys.argv = ["kcm_lightning", "fit", "--help"]
 """
 
 
+@pytest.mark.slow
 def test_help_costs_little_more_than_an_empty_lightning_cli():
     """Budget 1.3x in processor time, the least of up to four interleaved runs; no heavy import beyond
     Lightning's own."""

@@ -46,6 +46,7 @@ def test_each_page_with_a_job_has_its_commands():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_commands_parse(command, workplace, capsys):
     for name in (
         path.stem for path in shipped_configs().glob("*.yaml")

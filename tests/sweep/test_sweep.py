@@ -217,6 +217,7 @@ def start_slow(write) -> tuple[Path, subprocess.Popen, Path]:
     return path, process, cell
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_cells_and_run_none_twice(write):
     variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(3)}}
     path = write(variants=variants, seeds=[1, 2], options={"seconds": 0.3})
@@ -226,6 +227,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(write):
     assert all(cell.finished and calls(cell.folder) == ["fit", "test"] for cell in cells)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_taken_up_where_it_was(write, monkeypatch):
     monkeypatch.setenv("FIT_SECONDS", "3")
     path = write(variants={"slow": {}}, seeds=[1], options={"seconds": "${FIT_SECONDS}"})
@@ -321,6 +323,7 @@ def test_one_cell_alone_runs_what_it_needs_first_and_its_failure_is_its_own(writ
     assert not (write.folder / "student" / "2" / "calls.txt").exists()
 
 
+@pytest.mark.slow
 def test_cells_that_are_started_at_once_wait_for_the_one_that_all_need(write):
     variants = {"judge": {}, **{f"v{i}": {"needs": ["judge"]} for i in range(2)}}
     path = write(variants=variants, seeds=[1], options={"seconds": 0.3})
@@ -363,6 +366,7 @@ def test_bad_files_are_refused(write, tmp_path):
             read_sweep(tmp_path / "broken.yaml")
 
 
+@pytest.mark.slow
 def test_on_the_command_line_with_the_real_program(tmp_path, monkeypatch, tiny_classifier, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
