@@ -10,7 +10,7 @@ from kcm_lightning.utils.errors import InputError
 
 
 class OneLineParser(LightningArgumentParser):
-    """Predictor what is wrong in one line, without the page of usage before it."""
+    """Says what is wrong in one line, without the page of usage before it."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
