@@ -115,6 +115,7 @@ def test_impossible_accuracy_sends_everything_to_the_large_model():
     assert called.all()
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_unseen_data_show():
     """Chosen on 1,000 samples, checked on 20,000 others, 40 times: 95 % intervals hold about 95 % of the
     time."""

@@ -17,6 +17,8 @@ from kcm_lightning.cli import main
 from kcm_lightning.module import KCMModule
 from tests.run_commands import ROOT, kcm, kcm_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_classifier) -> tuple[Path, list[str]]:
@@ -112,7 +114,6 @@ def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
         assert json.loads((run / "results.json").read_text())["lm_rate"]["called"] == rate
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(trained):
     folder, _ = trained
     run = folder / "runs" / "quickstart" / "0"
@@ -135,7 +136,6 @@ def test_two_processes_give_the_figures_of_one(trained):
     assert figures[0] == figures[1]
 
 
-@pytest.mark.slow
 def test_fit_in_two_processes(trained, tmp_path):
     """Both phases; the processes share a run folder, end with the same weights, and the run can be tested and
     resumed."""
@@ -198,7 +198,6 @@ def test_predict_and_validate(trained):
     assert "kcm_overall" in told and "student_overall" not in told
 
 
-@pytest.mark.slow
 def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path):
     given = ["--config", "quickstart.yaml", "--model.judge_phase.epochs=1", "--model.student_phase.epochs=0"]
     given += [f"--model.teacher.name={tiny_classifier(10)}", "--trainer.enable_progress_bar=false"]
@@ -227,7 +226,6 @@ def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
     assert not (folder / "runs" / "quickstart" / "2").exists()
 
 
-@pytest.mark.slow
 def test_a_run_that_is_not_validated_every_epoch_is_resumed_after_its_last_one(
     tiny_classifier, tmp_path, monkeypatch
 ):
@@ -267,7 +265,6 @@ def test_a_resumed_run_needs_the_judge_of_another_one_no_more(tiny_classifier, t
     assert torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
 
 
-@pytest.mark.slow
 def test_a_terminated_fit_is_no_success_and_is_resumed(tiny_classifier, tmp_path):
     words = [
         "fit",
@@ -292,7 +289,6 @@ def test_a_terminated_fit_is_no_success_and_is_resumed(tiny_classifier, tmp_path
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == done
 
 
-@pytest.mark.slow
 def test_last_checkpoint_is_of_the_last_epoch_even_if_it_was_no_better(
     tiny_classifier, tmp_path, monkeypatch
 ):
@@ -361,7 +357,6 @@ def test_nan_loss_is_one_clear_line_too(tmp_path, tiny_classifier, monkeypatch, 
     assert "not finite at step" in said and "nothing is lost yet" in said
 
 
-@pytest.mark.slow
 def test_bad_input_in_a_process_of_its_own(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "kcm_lightning", "fit", "--config", "cifar_tl.yaml"],

@@ -1,5 +1,6 @@
 """Files that several processes make at once."""
 
+import pytest
 import torch.multiprocessing as mp
 
 from kcm_lightning.large.database import open_database
@@ -14,6 +15,7 @@ def _open(rank: int, folder, meet) -> None:
             connection.execute("INSERT INTO rows VALUES (?)", [rank])
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_file_at_once_wait_for_each_other(tmp_path):
     mp.spawn(_open, (tmp_path / "new", mp.get_context("spawn").Barrier(4)), nprocs=4)
     for path in (tmp_path / "new").glob("*.sqlite"):

@@ -105,6 +105,7 @@ def test_resumed_after_any_epoch_is_bit_for_bit_uninterrupted(walls, tmp_path):
             assert torch.equal(value, expected[name]), (stop, name)
 
 
+@pytest.mark.slow
 def test_student_learns_the_large_models_captions(walls, tmp_path):
     rows = [
         {"filename": f"{n:03}.jpg", "caption": f"this {list(COLOURS)[n % 4]} wall is over there"}

@@ -18,6 +18,7 @@ SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.slow
 def test_shipped_configuration_runs(
     name, tmp_path, monkeypatch, tiny_cifar, tiny_classifier, tiny_clip, tiny_bert, tiny_blip2, word_tokenizer
 ):

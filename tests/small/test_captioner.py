@@ -84,6 +84,7 @@ def test_a_token_sees_only_those_before_it(kind):
     assert not torch.allclose(one[:, 4:], other[:, 4:])
 
 
+@pytest.mark.slow
 def test_learns_32_captions_by_heart():
     from kcm_lightning.metrics.caption_scores import score_captions
 
