@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.core.confidence import probabilities
+from kcm_lightning.core.confidence import most_probable, probabilities
 from kcm_lightning.core.predictions import Outcome, Predictor, Purpose, Query, SmallPrediction, Teacher, take
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
@@ -25,7 +25,7 @@ class Ask(Enum):
 
 @dataclass
 class Roles:
-    """Who plays which part.
+    """Who plays which role.
 
     Args:
         judge: what the judge predicts of inputs.
@@ -86,10 +86,10 @@ def collaborate(
     if gates.second_gate == "teacher":
         called = passed_on
         teacher = call(every if ask is Ask.EVERYONE else called)
-        second = teacher.confidence.nan_to_num(0)
+        second = teacher.confidence.nan_to_num(0)  # no answer opens no gate
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds, second_gate="teacher")
     else:
-        second = student.confidence.nan_to_num(0)
+        second = student.confidence.nan_to_num(0)  # NaN where the judge has answered
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds)
         called = routes == Route.TEACHER
         teacher = call(every if ask is Ask.EVERYONE else called)
@@ -132,7 +132,7 @@ def class_predictor(model: nn.Module, temperature: float = 1.0, pruning: Pruning
         logits = model(inputs).float()
         kept = logits if pruning is None else pruning(logits)
         distribution = probabilities(kept, temperature)
-        confidence, prediction = distribution.max(-1)
+        confidence, prediction = most_probable(distribution)
         return SmallPrediction(prediction, confidence, distribution=distribution, logits=logits)
 
     return predict

@@ -53,6 +53,23 @@ def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
         return (logits.float() / temperature).softmax(-1)
 
 
+def most_probable(distribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Equations 1 and 3: a classifier's confidence, which is its largest probability, and its class.
+
+    Args:
+        distribution: probabilities, shape `(B, V)`; rows of NaN where there is no answer.
+
+    Returns:
+        Confidences and class indices, each of shape `(B,)`.
+
+    >>> confidence, prediction = most_probable(torch.tensor([[0.25, 0.75]]))
+    >>> confidence.tolist(), prediction.tolist()
+    ([0.75], [1])
+    """
+    confidence, prediction = distribution.max(-1)
+    return confidence, prediction
+
+
 def tempered(distribution: Tensor, temperature: float) -> Tensor:
     """The distribution that a model's logits, divided by a temperature, would give.
 

@@ -42,11 +42,8 @@ def partition(
     >>> [Part(code).name for code in codes.tolist()]
     ['TEACHER', 'JUDGE', 'NONE']
     """
-    parts = torch.full_like(judge, Part.NONE, dtype=torch.long)
-    claims = [
-        (Part.JUDGE, keeps(judge, thresholds.judge)),
-        (Part.TEACHER, keeps(teacher, thresholds.teacher)),
-    ]
-    for part, claimed in reversed(claims) if order == "printed" else claims:  # the last one has the say
-        parts[claimed] = part
-    return parts
+    judge_is_sure, teacher_is_sure = keeps(judge, thresholds.judge), keeps(teacher, thresholds.teacher)
+    nobody = torch.full_like(judge, Part.NONE, dtype=torch.long)
+    if order == "printed":
+        return torch.where(judge_is_sure, Part.JUDGE, torch.where(teacher_is_sure, Part.TEACHER, nobody))
+    return torch.where(teacher_is_sure, Part.TEACHER, torch.where(judge_is_sure, Part.JUDGE, nobody))

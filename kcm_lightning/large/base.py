@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from kcm_lightning.core.confidence import tempered
+from kcm_lightning.core.confidence import most_probable, tempered
 from kcm_lightning.core.predictions import NO_ANSWER, Prediction, Query
 
 
@@ -88,7 +88,7 @@ class LargeClassifier(LargeModel):
 
     def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
         """The most probable class of each sample, and as confidence its probability (equation 3)."""
-        confidence, prediction = tempered(self.distribution(query)[:, 0], temperature).max(-1)
+        confidence, prediction = most_probable(tempered(self.distribution(query)[:, 0], temperature))
         prediction[confidence.isnan()] = NO_ANSWER
         return Prediction(prediction, confidence)
 

@@ -159,7 +159,7 @@ class KCMModule(TwoPhases):
     def _record_answers(self) -> None:
         """The frozen judge's answers on the clean view; fills the large model's cache on the way."""
         sample_ids, answers = [], []
-        for batch in self._batches_to_distil():
+        for batch in self._batches_to_distill():
             with self.trainer.precision_plugin.forward_context():
                 believed = probabilities(self.judge(batch["small"]))
             sample_ids.append(batch["index"])

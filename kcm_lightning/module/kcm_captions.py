@@ -176,7 +176,7 @@ class KCMCaptions(KCMModule):
     def _record_answers(self) -> None:
         """What the student is taught of each image."""
         sample_ids, targets = [], []
-        for batch in self._batches_to_distil():
+        for batch in self._batches_to_distill():
             with self.trainer.precision_plugin.forward_context():
                 captions = self._captions_by(self.judge, batch["small"])
                 distribution = probabilities(self.judge(batch["small"], captions.tokens))

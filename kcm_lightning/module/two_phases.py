@@ -120,7 +120,7 @@ class TwoPhases(L.LightningModule):
         if self.distilling and self._recorded is None:
             self._record_answers()
 
-    def _batches_to_distil(self) -> Iterator[Batch]:
+    def _batches_to_distill(self) -> Iterator[Batch]:
         """Clean views of all samples to distill on."""
         loader, hidden = self.data.distill_dataloader(), not self.trainer.is_global_zero
         for batch in tqdm(loader, desc="answers to distill from", disable=hidden, leave=False):
