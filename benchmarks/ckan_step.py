@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.timing import leave, medians
-from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.cli.process_settings import keep_freed_memory
 from kcm_lightning.small import CKAN, CNN
 
 CONFIGURED = {"width": 80, "depths": (1, 2, 2), "bottleneck": 4}

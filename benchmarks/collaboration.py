@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.models import resnet10
 from benchmarks.timing import leave, medians
-from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.cli.process_settings import keep_freed_memory
 from kcm_lightning.core.collaboration import Gates, Roles, class_predictor, collaborate
 from kcm_lightning.core.confidence import caption_confidence
 from kcm_lightning.core.predictions import Predictor, Query, SmallPrediction, take

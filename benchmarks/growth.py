@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from benchmarks.timing import leave
-from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.cli.process_settings import keep_freed_memory
 from kcm_lightning.core.routing import Thresholds
 
 

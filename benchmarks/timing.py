@@ -10,7 +10,7 @@ from statistics import median
 
 import torch
 
-from kcm_lightning.cli.runtime import keep_freed_memory
+from kcm_lightning.cli.process_settings import keep_freed_memory
 
 
 def medians(variants: dict[str, Callable[[], None]], repeats: int, warm_up: int = 5) -> dict[str, float]:

@@ -8,10 +8,10 @@ import lightning as L
 import yaml
 from rich.console import Console
 
+from kcm_lightning.calibrate.answer_recorder import Recorder
 from kcm_lightning.calibrate.answers import ValidationAnswers
-from kcm_lightning.calibrate.caption_recorder import CaptionRecorder
-from kcm_lightning.calibrate.class_recorder import ClassRecorder
-from kcm_lightning.calibrate.recorder import Recorder
+from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
+from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
 from kcm_lightning.core.confidence import Temperatures

@@ -12,7 +12,7 @@ from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.cli.configs import find_configs
 from kcm_lightning.cli.kcm_cli import KCMCLI, SaveFitConfig
 from kcm_lightning.cli.parser import OneLineParser, read_none_as_null
-from kcm_lightning.cli.runtime import keep_freed_memory, silence_noise
+from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
 from kcm_lightning.report import report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.errors import InputError
