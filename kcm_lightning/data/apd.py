@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn.utils.rnn import pad_sequence
 
 from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
 from kcm_lightning.data.download import download
-from kcm_lightning.data.review_store import CLASSES, SPLITS, Recipe, ReviewStore, unknown_token
-from kcm_lightning.data.reviews import CATEGORIES, review_file
+from kcm_lightning.data.review_store import (
+    CLASSES,
+    RULES,
+    SPLITS,
+    Recipe,
+    ReviewStore,
+    left_out,
+    unknown_token,
+)
+from kcm_lightning.data.reviews import CATEGORIES, MAX_LINE, review_file
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
 from kcm_lightning.utils.tokens import PADDING
@@ -25,7 +34,8 @@ class APD(KCMDataModule):
 
     A review's sample id is a hash of its text. All reviews of a product are on one side of the split; where
     the product is not known, all copies of a text. What balancing leaves out of the training side, and its
-    reviews of 3 stars, are the pool: they can be distilled on, since that needs no label.
+    reviews of 3 stars, are the pool: they can be distilled on, since that needs no label. Lines that hold no
+    review, or more than 500,000 bytes, are left out, counted and named.
 
     Args:
         root: folder with `reviews_<Category>_5.json[.gz]` (2014) or `<Category>_5.json[.gz]` (2018).
@@ -141,7 +151,7 @@ class APD(KCMDataModule):
 
     def _folder(self) -> Path:
         """Where the tokenized reviews are, named by all that makes a difference to them."""
-        recipe: list = [self.max_tokens, self.balance, self.test_share, self.val_share]
+        recipe: list = [RULES, self.max_tokens, self.balance, self.test_share, self.val_share]
         for category, path in self._files().items():
             state = path.stat()
             recipe += [category, path.name, state.st_size, state.st_mtime_ns]
@@ -161,12 +171,19 @@ class APD(KCMDataModule):
             name: (store.split == number).nonzero().squeeze(1) for name, number in splits.items()
         }
         self.class_counts = torch.bincount(store.labels[self.positions["train"]], minlength=len(CLASSES))
+        for category, facts in store.facts["categories"].items():
+            if words := left_out(facts):
+                rank_zero_warn(f"{category}: left out are {words}")
 
     def splits(self) -> dict[str, list[int]]:
         return {split: self.batches.keys[positions].tolist() for split, positions in self.positions.items()}
 
+    def contents(self, split: str) -> torch.Tensor:
+        return self.batches.keys[self.positions[split]]  # a review's sample id is the hash of its text
+
     def fingerprint(self) -> dict:
-        result = {"truncated": self.batches.facts["truncated"], "read": self.batches.facts["categories"]}
+        facts = self.batches.facts
+        result = {"truncated": facts["truncated"], "read": facts["categories"], "unused": facts["unused"]}
         for split, positions in self.positions.items():
             rows = torch.stack([self.batches.keys[positions], self.batches.labels[positions]])
             digest = hashlib.sha256(rows[:, rows[0].argsort()].numpy().tobytes())
@@ -184,6 +201,11 @@ class APD(KCMDataModule):
         """A batch of texts."""
         if isinstance(inputs, str) or not inputs or not all(isinstance(text, str) for text in inputs):
             raise InputError("reviews must be a list of texts")
+        for number, text in enumerate(inputs):
+            if len(text) > MAX_LINE:
+                raise InputError(f"text {number} has {len(text):,} characters: at most {MAX_LINE:,} are read")
+            if text.encode(errors="replace").decode() != text:
+                raise InputError(f"text {number} holds half of a surrogate pair, which is no character")
         options = {"add_special_tokens": False, "truncation": True, "max_length": self.max_tokens}
         numbers = self.tokenizer(list(inputs), **options)["input_ids"]
         rows = [torch.tensor(row or [unknown_token(self.tokenizer)]) for row in numbers]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kcm_lightning.data.batches import BatchOrder, LengthBuckets, batch_loader
+from kcm_lightning.data.contents import content_ids
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.seed import global_seed
@@ -103,7 +104,21 @@ class KCMDataModule(L.LightningDataModule):
 
     @abstractmethod
     def fingerprint(self) -> dict:
-        """Hash and size of each split, to tell whether two results are of the same data."""
+        """What tells whether two results are of the same data, plain values only.
+
+        Of each split `{"samples": count, "sha256": digest}`, by the content of its inputs and labels; beside
+        them, under names of their own, what was read and left out.
+        """
+
+    def contents(self, split: str) -> Tensor:
+        """A hash of each sample's input in a split, shape `(N,)`; 63 bits of what it holds.
+
+        Names and places make no difference: a sample keeps its hash when the data around it grow, so that
+        `torch.isin(data.contents("test"), trained_on)` says which samples of today's test split an earlier
+        run was trained on.
+        """
+        parts = (self.batches[rows]["large"] for rows in self.positions[split].split(1_000))
+        return content_ids(one for part in parts for one in part)
 
     @property
     def title(self) -> str:

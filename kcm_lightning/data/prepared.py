@@ -1,5 +1,6 @@
 """Folders of prepared data that are there whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 from kcm_lightning.utils.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _STALE = 24 * 3600  # seconds after which nobody is still writing
 
 
@@ -21,7 +24,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
         folder: where it goes. What a killed process has left of an earlier try is removed after a day.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the place cannot be written to, or is full.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +44,23 @@ def written_whole(folder: Path) -> Iterator[Path]:
         for left in folder.parent.glob(f".{folder.name}.*"):
             if time.time() - left.stat().st_mtime > _STALE:
                 shutil.rmtree(left, ignore_errors=True)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise InputError(f"--data.prepared: {folder.parent} is full: {error.strerror}") from error
         raise
+
+
+@contextmanager
+def read_prepared(folder: Path) -> Iterator[None]:
+    """While a folder of prepared data is read: says so in one line where it is damaged.
+
+    Raises:
+        InputError: a file in it is missing, cut off or garbage.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        raise InputError(
+            f"--data.prepared: {folder} is damaged ({error}): delete it, and it is made anew"
+        ) from error

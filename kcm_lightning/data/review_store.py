@@ -10,14 +10,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kcm_lightning.data.prepared import written_whole
-from kcm_lightning.data.reviews import Review, Skipped, normalized, read_reviews, sample_id_of, side_of
+from kcm_lightning.data.prepared import read_prepared, written_whole
+from kcm_lightning.data.reviews import (
+    MAX_LINE,
+    Review,
+    Skipped,
+    normalized,
+    read_reviews,
+    sample_id_of,
+    side_of,
+)
 from kcm_lightning.utils.errors import InputError
 
 CLASSES = ("negative", "positive")
 SPLITS = ("unused", "train", "pool", "val", "test")
 UNLABELLED = -1
-_AT_ONCE = 1_000
+RULES = 2  # a folder that was made when reviews were read by other rules is not used
+_AT_ONCE = 1_000  # reviews that are tokenized together,
+_LETTERS_AT_ONCE = 500_000  # or letters: the tokenizer takes up to 300 bytes for each
 
 
 @dataclass
@@ -48,18 +58,24 @@ class ReviewStore(Dataset):
         split: indices into `SPLITS`, shape `(N,)`.
         lengths: tokens of each review, shape `(N,)`.
         facts: what was read and left out.
+
+    Raises:
+        InputError: the folder is damaged.
     """
 
     def __init__(self, folder: Path):
-        table = np.load(folder / "table.npz")
-        self.keys, self.labels, self.split = (
-            torch.from_numpy(table[name].astype(np.int64)) for name in ("key", "label", "split")
-        )
-        self._token_ends, self._text_ends = table["token_end"], table["text_end"]
-        self.lengths = torch.from_numpy(np.diff(self._token_ends, prepend=0))
-        self._tokens = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r")
-        self._texts = np.memmap(folder / "texts.bin", dtype=np.uint8, mode="r")
-        self.facts = json.loads((folder / "facts.json").read_text())
+        with read_prepared(folder):
+            table = np.load(folder / "table.npz")
+            self.keys, self.labels, self.split = (
+                torch.from_numpy(table[name].astype(np.int64)) for name in ("key", "label", "split")
+            )
+            self._token_ends, self._text_ends = table["token_end"], table["text_end"]
+            self.lengths = torch.from_numpy(np.diff(self._token_ends, prepend=0))
+            self._tokens = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r")
+            self._texts = np.memmap(folder / "texts.bin", dtype=np.uint8, mode="r")
+            self.facts = json.loads((folder / "facts.json").read_text())
+            if len(self._tokens) != self._token_ends[-1] or len(self._texts) != self._text_ends[-1]:
+                raise ValueError("tokens or texts have another length than the table says")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -127,6 +143,7 @@ class _Writer:
         self.rows = _Rows()
         self.seen: dict[int, int] = {}
         self.waiting: list[str] = []
+        self.letters = 0  # of those that are waiting
         self.facts: dict[str, Any] = {"categories": {}, "truncated": 0}
 
     def __enter__(self) -> Self:
@@ -156,6 +173,9 @@ class _Writer:
             "lines": skipped.read,
             "broken_lines": len(skipped.broken),
             "first_broken_lines": skipped.broken[:10],
+            "too_long_lines": len(skipped.too_long),
+            "first_too_long_lines": skipped.too_long[:10],
+            "blank_lines": skipped.blank,
             "without_text_or_stars": skipped.empty,
             "copies": copies,
         }
@@ -177,7 +197,8 @@ class _Writer:
         rows.split.append(SPLITS.index(side))
         rows.category.append(category)
         self.waiting.append(review.text)
-        if len(self.waiting) == _AT_ONCE:
+        self.letters += len(review.text)
+        if len(self.waiting) == _AT_ONCE or self.letters >= _LETTERS_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
@@ -191,7 +212,7 @@ class _Writer:
             self.texts.write(text.encode())
             self.rows.token_end.append(self.tokens.tell() // 4)
             self.rows.text_end.append(self.texts.tell())
-        self.waiting = []
+        self.waiting, self.letters = [], 0
 
     def finish(self) -> None:
         types = {"label": np.int8, "split": np.int8, "category": np.int8}
@@ -202,18 +223,30 @@ class _Writer:
         if self.recipe.balance:
             _balance(table)
         self.facts["truncated"] /= max(1, len(table["key"]))
+        self.facts["unused"] = int((table["split"] == SPLITS.index("unused")).sum())
         for category, name in enumerate(self.recipe.files):
             for split in ("train", "val", "test"):
                 rows = (table["category"] == category) & (table["split"] == SPLITS.index(split))
                 for label, word in enumerate(CLASSES):
                     if not (table["label"][rows] == label).any():
-                        left_out = self.facts["categories"][name]["without_text_or_stars"]
                         raise InputError(
                             f"{name} has no {word} review in its {split} split: two classes are needed "
-                            f"({left_out} lines were left out: they have no text or no whole number of stars)"
+                            f"(left out: {left_out(self.facts['categories'][name]) or 'nothing'})"
                         )
         np.savez(self.folder / "table.npz", **table)
         (self.folder / "facts.json").write_text(json.dumps(self.facts))
+
+
+def left_out(facts: dict[str, Any]) -> str:
+    """What of a category's lines is no review, in words; nothing where all are."""
+    parts = []
+    for name, why in (("broken", "that are no JSON object"), ("too_long", f"over {MAX_LINE:,} bytes")):
+        if count := facts[f"{name}_lines"]:
+            first = ", ".join(map(str, facts[f"first_{name}_lines"]))
+            parts.append(f"{count} lines {why} ({first}{', ...' if count > 10 else ''})")
+    if count := facts["without_text_or_stars"]:
+        parts.append(f"{count} lines without text or a whole number of stars from 1 to 5")
+    return "; ".join(parts)
 
 
 def _balance(table: dict[str, np.ndarray]) -> None:

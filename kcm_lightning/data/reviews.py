@@ -1,8 +1,7 @@
 """Amazon reviews in McAuley's JSON lines: read as a stream, labeled, and parted into splits."""
 
 import gzip
-import hashlib
-import json
+import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,9 +9,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from kcm_lightning.data.contents import content_id
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.lines import lines_up_to
+from kcm_lightning.utils.strict_json import parse_json
 
 BAD_SHARE = 0.01
+MAX_LINE = 500_000  # bytes; Amazon's longest reviews have a tenth of it
 CATEGORIES = {  # the paper's six, and what it calls them
     "Video_Games": "Games",
     "Kindle_Store": "Kindle",
@@ -43,13 +46,17 @@ class Skipped:
     """Lines of a file that hold no review.
 
     Args:
-        broken: numbers of lines that are no JSON object, from 1.
+        broken: numbers of lines that are no JSON object, or have a key twice, from 1.
+        too_long: numbers of lines that are longer than `MAX_LINE`, from 1.
         empty: number of lines that have no text, or not 1 to 5 whole stars; the 2018 files have some.
+        blank: number of lines without anything.
         read: number of lines that were read.
     """
 
     broken: list[int] = field(default_factory=list)
+    too_long: list[int] = field(default_factory=list)
     empty: int = 0
+    blank: int = 0
     read: int = 0
 
 
@@ -73,11 +80,13 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
     Raises:
         InputError: the file is no gzip, is cut off, or more than one line in a hundred is no JSON object.
     """
-    zipped = path.suffix == ".gz"
-    with path.open("rb") as raw, gzip.open(raw, "rb") if zipped else path.open("rb") as lines:
-        bar = tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False)
+    with (
+        path.open("rb") as raw,
+        io.BufferedReader(gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw as file,
+        tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False) as bar,
+    ):
         try:
-            for line in lines:
+            for line in lines_up_to(file, MAX_LINE):
                 skipped.read += 1
                 if skipped.read % 5_000 == 0:
                     bar.update(raw.tell() - bar.n)
@@ -85,6 +94,7 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
                 review = _parse(line, skipped)
                 if review is not None:
                     yield review
+            bar.update(raw.tell() - bar.n)
         except (gzip.BadGzipFile, zlib.error) as error:
             raise InputError(
                 f"{path} is no gzip file, or a damaged one: {error}; delete it and fetch it again"
@@ -93,20 +103,23 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
             raise InputError(
                 f"{path} is cut off after {skipped.read} lines: delete it and fetch it again"
             ) from error
-        finally:
-            bar.close()
     _refuse_rubbish(path, skipped)
 
 
-def _parse(line: bytes, skipped: Skipped) -> Review | None:
+def _parse(line: bytes | None, skipped: Skipped) -> Review | None:
+    if line is None:
+        skipped.too_long.append(skipped.read)
+        return None
     try:
-        row = json.loads(line)
+        row = parse_json(line, finite=False)
         text, stars, product = row.get("reviewText"), row.get("overall"), row.get("asin")
         if isinstance(text, str):
             text.encode()  # half of a surrogate pair is no text
     except (ValueError, AttributeError):
         if line.strip():
             skipped.broken.append(skipped.read)
+        else:
+            skipped.blank += 1
         return None
     if (
         not isinstance(text, str)
@@ -130,7 +143,7 @@ def _refuse_rubbish(path: Path, skipped: Skipped) -> None:
 
 def sample_id_of(text: str) -> int:
     """A text's sample id: 63 bits of its hash."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+    return content_id(text.encode())
 
 
 def normalized(text: str) -> str:

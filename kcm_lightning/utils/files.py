@@ -2,24 +2,48 @@
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kcm_lightning.utils.errors import InputError
+
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Writes a file whole or not at all; half of a surrogate pair becomes a question mark.
+
+    Raises:
+        InputError: the place is full or cannot be written to.
+    """
+    _write(path, lambda partial: partial.write_bytes(text.encode("utf-8", "replace")))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON whole or not at all."""
+    """Writes JSON whole or not at all.
+
+    Raises:
+        InputError: the place is full or cannot be written to.
+    """
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def write_figure(path: Path, figure: Any) -> None:
-    """Writes a matplotlib figure as PNG, whole or not at all."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(partial, dpi=120)
-    os.replace(partial, path)
+    """Writes a matplotlib figure as PNG, whole or not at all.
+
+    Raises:
+        InputError: the place is full or cannot be written to.
+    """
+    _write(path, lambda partial: figure.savefig(partial, dpi=120, format="png"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def percent(value: float | None) -> str:
@@ -28,8 +29,12 @@ def spread(values: Iterable[float | None]) -> str:
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, first column left and the others right aligned."""
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    ruler = "| --- |" + " ---: |" * (len(head) - 1)
+    return "\n".join([line(head), ruler, *map(line, rows)]) + "\n"
 
 
 def csv_table(head: list[str], rows: list[list[str]]) -> str:
@@ -39,7 +44,10 @@ def csv_table(head: list[str], rows: list[list[str]]) -> str:
     return text.getvalue()
 
 
-_LATEX = str.maketrans({character: f"\\{character}" for character in "%_&#"} | {"±": "$\\pm$"})
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "%_&#{}$"}
+    | {"±": "$\\pm$", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
+)
 
 
 def latex_table(head: list[str], rows: list[list[str]]) -> str:
@@ -51,10 +59,10 @@ def latex_table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def print_table(head: list[str], rows: list[list[str]], title: str) -> None:
-    """A table on the console."""
-    table = Table(title=title)
+    """A table on the console; brackets in it are brackets, not styles."""
+    table = Table(title=Text(title, style="table.title"))
     for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(Text(name), justify="right" if i else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     Console().print(table)
