@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.ranges import check_temperature
 
 CaptionConfidence = Literal["geometric_mean", "mean", "minimum"]
 
@@ -15,7 +15,8 @@ CaptionConfidence = Literal["geometric_mean", "mean", "minimum"]
 class Temperatures:
     """Numbers that each model's logits are divided by before its confidence is read (Guo et al. 2017).
 
-    Above 1 a model becomes less confident, below 1 more; 1 changes nothing. `calibrate` fits them.
+    Above 1 a model becomes less confident, below 1 more; 1 changes nothing. `calibrate` fits them. Each is
+    from 0.001 to 1000: logits divided by less may be infinite, which makes NaN of a confidence.
 
     Args:
         judge: temperature of the judge.
@@ -29,8 +30,7 @@ class Temperatures:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise InputError(f"temperature {field.name}={getattr(self, field.name)} must be above 0")
+            check_temperature(f"temperature {field.name}", getattr(self, field.name))
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:

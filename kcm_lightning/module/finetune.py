@@ -15,6 +15,7 @@ from kcm_lightning.data.base import Batch, TrainingSamples
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
+from kcm_lightning.utils.ranges import check_number
 from kcm_lightning.utils.seed import seed_epoch
 
 
@@ -27,13 +28,14 @@ class FineTune(L.LightningModule):
     Args:
         output: folder to write; it must not exist yet.
         training: epochs, learning rate, weight decay and warm-up.
-        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1).
+        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1].
     """
 
     trainer: Any  # Lightning's, with attributes that its class does not declare
 
     def __init__(self, output: str, training: Phase, label_smoothing: float):
         super().__init__()
+        check_number("--model.label_smoothing", label_smoothing, 0, 1)
         self.output, self.phase, self.label_smoothing = Path(output), training, label_smoothing
         self.model: Any = None
         self.processor: Any = None
@@ -141,7 +143,7 @@ class FineTuneImageClassifier(FineTune):
             weights.
         image_size: height and width in pixels that images are resized to; null, the default, keeps those of
             the named model's processor.
-        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1).
+        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1].
     """
 
     def __init__(
@@ -209,7 +211,7 @@ class FineTuneTextClassifier(FineTune):
         training: epochs, learning rate, weight decay and warm-up.
         name: hub name or folder of any encoder that `AutoModelForSequenceClassification` loads.
         max_tokens: tokens after which a text is cut off.
-        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1); 0, the default, is none.
+        label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1]; 0, the default, is none.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.ranges import check_number
 
 
 @dataclass
@@ -18,8 +19,9 @@ class Phase:
 
     Args:
         epochs: passes over the data; 0 leaves the phase out.
-        lr: highest learning rate.
-        weight_decay: weight decay of the weights; biases and normalizations have none.
+        lr: highest learning rate, a finite number of at least 0.
+        weight_decay: weight decay of the weights, a finite number of at least 0; biases and normalizations
+            have none.
         warmup: share of the phase, in [0, 1), in which the learning rate rises linearly; then it falls as a
             half cosine to 0.
         cutmix: share of the batches, in [0, 1], to which CutMix is applied; 0, the default, is none.
@@ -37,6 +39,8 @@ class Phase:
     lr_drops: list[float] | None = None
 
     def __post_init__(self) -> None:
+        check_number("lr", self.lr, low=0)
+        check_number("weight_decay", self.weight_decay, low=0)
         if self.epochs < 0 or not 0 <= self.warmup < 1 or not 0 <= self.cutmix <= 1:
             raise InputError(f"{self}: epochs must be >= 0, warmup in [0, 1), cutmix in [0, 1]")
         if not all(0 < drop < 1 for drop in self.lr_drops or []):

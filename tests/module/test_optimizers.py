@@ -53,3 +53,10 @@ def test_one_optimizer_for_phases_that_agree():
 def test_bad_drops():
     with pytest.raises(InputError, match="drops are shares of the phase"):
         Phase(200, lr_drops=[160])
+
+
+@pytest.mark.parametrize("option", ["lr", "weight_decay"])
+@pytest.mark.parametrize("value", [-1e-3, float("nan"), float("inf")])
+def test_rates_that_are_no_finite_numbers_are_refused(option, value):
+    with pytest.raises(InputError, match=rf"{option}=.* must be"):
+        Phase(1, **{option: value})
