@@ -6,8 +6,9 @@ from kcm_lightning.results.class_figures import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.provenance import LENGTH
 from kcm_lightning.results.sequential_writer import SequentialResultsWriter
+from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.results.variants import variants_table
-from kcm_lightning.results.writer import ResultsWriter, print_usage, usage_of
+from kcm_lightning.results.writer import ResultsWriter
 
 __all__ = [
     "LENGTH",

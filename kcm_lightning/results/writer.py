@@ -1,6 +1,5 @@
 """What a run leaves behind."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from rich.console import Console
 
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
-from kcm_lightning.large import LargeModel
 from kcm_lightning.results.class_figures import prediction_lines, summarize, table_rows, write_curve
-from kcm_lightning.results.columns import Columns, gather, of_every_process
+from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.provenance import provenance
+from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.utils.files import write_json, write_text
 from kcm_lightning.utils.tables import markdown_table, print_table
 
@@ -90,7 +89,8 @@ class ResultsWriter(L.Callback):
         )
 
     def on_test_end(self, trainer: Any, module: Any) -> None:
-        columns, usage = self._gathered(), usage_of(module.teacher)
+        columns = self._gathered()
+        usage = usage_of(module.teacher, columns["called"])
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
@@ -112,7 +112,8 @@ class ResultsWriter(L.Callback):
         return gates | provenance(trainer, self.config) | ({"large_model": usage} if usage else {})
 
     def on_predict_end(self, trainer: Any, module: Any) -> None:
-        columns, usage = self._gathered(), usage_of(module.teacher)
+        columns = self._gathered()
+        usage = usage_of(module.teacher, columns["called"])
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self._leave_predictions(columns, trainer.datamodule)
             print_usage(usage)
@@ -121,28 +122,3 @@ class ResultsWriter(L.Callback):
         path = self.folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
         Console().print(f"predictions: {path}", soft_wrap=True)
-
-
-def usage_of(teacher: LargeModel) -> dict:
-    """What asking the large model has cost: over the life of its answers, and in this command.
-
-    The latter by all processes together.
-    """
-    usages = of_every_process(teacher.usage())
-    together: Counter = Counter()
-    for usage in usages:
-        together.update(usage.get("this_command", {}))
-    return usages[0] | ({"this_command": dict(together)} if together else {})
-
-
-def print_usage(usage: dict) -> None:
-    """Prints what asking the large model has cost, where that is known."""
-    if usage:
-        Console().print(f"large model: {_in_words(usage)}", soft_wrap=True)
-
-
-def _in_words(usage: dict) -> str:
-    usage = dict(usage)
-    now = usage.pop("this_command", {})
-    words = [f"{name.replace('_', ' ')} {value:.6g}" for name, value in usage.items()]
-    return ", ".join(words) + (f"; in this command: {_in_words(now)}" if now else "")

@@ -1,0 +1,50 @@
+"""What asking the large model has cost: the bill that every command prints."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+from kcm_lightning.large import LargeModel
+from kcm_lightning.results.columns import of_every_process
+
+
+def usage_of(teacher: LargeModel, called: Tensor | None = None) -> dict[str, Any]:
+    """What asking the large model has cost: over the life of its answers, and in this command.
+
+    The latter by all processes together. Where the model's answers have a price, also what 1,000 questions
+    cost on average, those of this command whose price is known.
+
+    Args:
+        teacher: the large model.
+        called: of each sample, whether the collaboration called the large model, shape `(N,)`; then also
+            what 1,000 samples cost.
+    """
+    usages = of_every_process(teacher.usage())
+    together: Counter = Counter()
+    for usage in usages:
+        together.update(usage.get("this_command", {}))
+    found = usages[0] | ({"this_command": dict(together)} if together else {})
+    if together["priced_answers"]:
+        per_question = together["price_of_these"] / together["priced_answers"]
+        found["money_per_1000_questions"] = 1000 * per_question
+        if called is not None:
+            found["money_per_1000_samples"] = 1000 * per_question * called.double().mean().item()
+    return found
+
+
+def print_usage(usage: dict[str, Any]) -> None:
+    """Prints what asking the large model has cost, where that is known."""
+    if usage:
+        Console().print(f"large model: {_in_words(usage, usage.get('currency'))}", soft_wrap=True)
+
+
+def _in_words(usage: dict[str, Any], currency: str | None) -> str:
+    now = usage.get("this_command", {})
+    words = []
+    for name, value in usage.items():
+        if name not in ("currency", "this_command"):
+            unit = f" {currency}" if currency and name.startswith(("money", "price")) else ""
+            words.append(f"{name.replace('_', ' ').replace(' 1000 ', ' 1,000 ')} {value:.6g}{unit}")
+    return ", ".join(words) + (f"; in this command: {_in_words(now, currency)}" if now else "")
