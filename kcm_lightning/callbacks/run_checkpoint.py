@@ -7,9 +7,12 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
+from kcm_lightning.utils.checkpoint_file import read_checkpoint
+from kcm_lightning.utils.errors import InputError
+
 
 class RunCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all.
+    """Writes checkpoints whole or not at all, and reads none that could run a program.
 
     Lightning's are moved there from the system's folder of temporary files, which is a copy where that is
     another disk.
@@ -22,6 +25,22 @@ class RunCheckpointIO(TorchCheckpointIO):
         partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
         super().save_checkpoint(checkpoint, partial, storage_options)
         os.replace(partial, path)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads tensors and plain values, on the CPU; a run's checkpoints hold nothing else.
+
+        Raises:
+            InputError: it holds something else, it is damaged, or it is none of Lightning's.
+        """
+        found = read_checkpoint(path, "--ckpt_path")
+        kinds = {"pytorch-lightning_version": str, "epoch": int, "global_step": int, "loops": dict}
+        if missing := [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]:
+            raise InputError(
+                f"--ckpt_path: {str(path)!r} is no checkpoint of a run: it holds no {', '.join(missing)}"
+            )
+        return found
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from kcm_lightning.callbacks import RunCheckpoint, RunCheckpointIO
+from kcm_lightning.utils.errors import InputError
 
 
 class Scored(L.LightningModule):
@@ -39,6 +40,7 @@ def fit(folder, scores, ckpt_path=None):
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
+        "plugins": [RunCheckpointIO()],
     }
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=len(scores), callbacks=callbacks, default_root_dir=folder, **quiet
@@ -73,3 +75,10 @@ def test_a_checkpoint_that_is_not_written_whole_leaves_the_one_before(tmp_path, 
     with pytest.raises(OSError, match="no space left"):
         plugin.save_checkpoint({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"state_dict": {}, "epoch": "1", "loops": {}}, [1]])
+def test_what_is_no_checkpoint_of_a_run_is_said_in_a_line(tmp_path, content):
+    torch.save(content, tmp_path / "some.ckpt")
+    with pytest.raises(InputError, match=r"--ckpt_path: '.*some.ckpt' is no checkpoint of a run"):
+        fit(tmp_path, [0.1], ckpt_path=tmp_path / "some.ckpt")
