@@ -2,6 +2,14 @@
 
 from kcm_lightning.callbacks.caption_examples import CaptionExamples
 from kcm_lightning.callbacks.confidence_histogram import ConfidenceHistogram
+from kcm_lightning.callbacks.fit_progress import FitProgress, not_done
 from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint, RunCheckpointIO
 
-__all__ = ["CaptionExamples", "ConfidenceHistogram", "RunCheckpoint", "RunCheckpointIO"]
+__all__ = [
+    "CaptionExamples",
+    "ConfidenceHistogram",
+    "FitProgress",
+    "RunCheckpoint",
+    "RunCheckpointIO",
+    "not_done",
+]

@@ -35,18 +35,24 @@ def find_config(name: str) -> Path:
 
 
 def find_configs(words: list[str]) -> list[str]:
-    """The words of a command with every configuration named by its path.
+    """The words of a command with every configuration named by its path, and before every other option.
+
+    So an option on the command line beats the configuration wherever it stands.
 
     Raises:
         InputError: a configuration is missing, is no YAML or has an option that is now called otherwise.
     """
-    found = list(words)
-    for i, word in enumerate(words):
-        if word in ("--config", "-c") and i + 1 < len(words):
-            found[i + 1] = _readable(words[i + 1])
-        elif word.startswith("--config="):
-            found[i] = f"--config={_readable(word.removeprefix('--config='))}"
-    return found
+    configs, others, rest = [], [], iter(words)
+    for word in rest:
+        name, given, value = word.partition("=")
+        if name not in ("--config", "-c"):
+            others.append(word)
+        elif given or (value := next(rest, "")):
+            configs += ["--config", _readable(value)]
+        else:
+            others.append(word)  # the parser says that its value is missing
+    command = others[:1] if others and not others[0].startswith("-") else []
+    return [*command, *configs, *others[len(command) :]]
 
 
 def _readable(name: str) -> str:

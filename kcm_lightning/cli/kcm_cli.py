@@ -11,11 +11,21 @@ from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.callbacks import CaptionExamples, ConfidenceHistogram, RunCheckpoint, RunCheckpointIO
+from kcm_lightning.callbacks import (
+    CaptionExamples,
+    ConfidenceHistogram,
+    FitProgress,
+    RunCheckpoint,
+    RunCheckpointIO,
+    not_done,
+)
 from kcm_lightning.cli.parser import one_line
-from kcm_lightning.cli.run_folder import RunFolder
+from kcm_lightning.cli.results_folder import results_folder
+from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable
+from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.results import (
     CaptionResultsWriter,
@@ -25,10 +35,11 @@ from kcm_lightning.results import (
     usage_of,
 )
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import write_json, write_text
 
 
 class SaveFitConfig(SaveConfigCallback):
-    """Saves the resolved configuration with a run when it is trained, not when it is tested."""
+    """Saves the resolved configuration in the run folder, whatever the loggers, once training starts."""
 
     def __init__(self, parser: Any, config: Any, **kwargs: Any):
         config = config.clone()
@@ -36,14 +47,28 @@ class SaveFitConfig(SaveConfigCallback):
         super().__init__(parser, config, **kwargs)
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
+        """Saves nothing yet: what is not trained is no run."""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            text = self.parser.dump(self.config, skip_none=False)
+            write_text(Path(trainer.default_root_dir) / "config.yaml", text)
 
 
 class KCMCLI(LightningCLI):
     """LightningCLI with run folders: a fresh `fit` makes one, every other command finds the newest."""
 
     trainer: KCMTrainer
+    claim: Claim | None = None  # of the run folder, while this is a `fit`
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        try:
+            super().__init__(*args, **kwargs)
+        except MisconfigurationException as error:  # Lightning's word for options that do not go together
+            raise InputError(" ".join(str(error).split())) from error
+        finally:
+            if self.claim is not None:
+                self.claim.give_back()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -73,8 +98,12 @@ class KCMCLI(LightningCLI):
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
         if self.subcommand == "test" and "FineTune" not in config.model.class_path:
             config.verbose = False  # our own table says it all
-        if writes:
-            _check_writable(self.folder)
+        if writes and self.subcommand == "fit":
+            self.claim = Claim(self.folder)
+            if wanted is None:
+                folder.check_unused(self.folder)
+        elif writes:
+            check_writable(self.folder)
 
     def instantiate_classes(self) -> None:
         try:
@@ -119,30 +148,33 @@ class KCMCLI(LightningCLI):
             kwargs["max_epochs"] = self.model.total_epochs
         if given["plugins"] is None:
             kwargs["plugins"] = [RunCheckpointIO()]
-        self._check_trainer(given)
+        check_trainer(str(self.subcommand), given, self.model)
         self._dump_config()
-        callbacks = [*(given["callbacks"] or []), *self._callbacks()]
+        self.results = self._results_folder()
+        callbacks = [
+            *callbacks_of(given),
+            *self._callbacks(checkpoints=given["enable_checkpointing"] is not False),
+        ]
         return cast(KCMTrainer, super().instantiate_trainer(callbacks=callbacks, **kwargs))
 
-    def _check_trainer(self, given: Any) -> None:
-        """Refuses options of the trainer that the module cannot keep to."""
-        manual = not self.model.automatic_optimization
-        if manual and (given["gradient_clip_val"] or given["accumulate_grad_batches"] > 1):
-            raise InputError(
-                "the module makes its own steps: set --trainer.gradient_clip_val=null and "
-                "accumulate_grad_batches=1"
-            )
-        if self.subcommand == "fit" and given["val_check_interval"] not in (None, 1):
-            raise InputError(
-                "checkpoints are of the end of an epoch: leave --trainer.val_check_interval alone"
-            )
-        if self.subcommand == "predict" and not isinstance(self.model, KCMModule):
-            raise InputError("predict needs a KCMModule: this configuration trains one model alone")
+    def _results_folder(self) -> Path:
+        """Where this command's results go, made where missing."""
+        if self.subcommand not in ("test", "predict"):
+            return self.folder
+        checkpoint = self.config[self.subcommand].ckpt_path
+        folder = results_folder(
+            self.folder, command=self.subcommand, config=self.config_dump, checkpoint=checkpoint
+        )
+        if rank_zero_only.rank == 0 and not self.config[self.subcommand].trainer.fast_dev_run:  # type: ignore[attr-defined]
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
-    def _callbacks(self) -> list[Callback]:
+    def _callbacks(self, checkpoints: bool) -> list[Callback]:
         """What keeps checkpoints, and what writes and draws the module's kind of results."""
         callbacks: list[Callback] = []
-        if self.subcommand == "fit":
+        if self.subcommand == "fit" and not self.config.fit.trainer.fast_dev_run:
+            callbacks.append(FitProgress(self.folder))
+        if self.subcommand == "fit" and checkpoints:
             # from the end of an epoch a run can be resumed; Lightning would take checkpoints at a validation,
             # where not every epoch has one
             checkpoint = partial(
@@ -155,25 +187,48 @@ class KCMCLI(LightningCLI):
             callbacks.append(checkpoint(filename="best", monitor="selection", mode="max"))
             callbacks.append(checkpoint(filename="last"))
         if isinstance(self.model, KCMCaptions):
-            callbacks += [CaptionResultsWriter(self.folder, self.config_dump), CaptionExamples()]
+            callbacks += [CaptionResultsWriter(self.results, self.config_dump), CaptionExamples()]
         elif isinstance(self.model, KCMModule):
-            callbacks += [ResultsWriter(self.folder, self.config_dump), ConfidenceHistogram()]
+            callbacks += [ResultsWriter(self.results, self.config_dump), ConfidenceHistogram()]
         elif isinstance(self.model, SequentialTraining):
-            callbacks.append(SequentialResultsWriter(self.folder, self.config_dump))
+            callbacks.append(SequentialResultsWriter(self.results, self.config_dump))
         return callbacks
 
     def after_instantiate_classes(self) -> None:
         if self.subcommand == "fit" and self.trainer.logger is not None and not self.trainer.fast_dev_run:
             shown = {key: self.config_dump[key] for key in ("seed_everything", "model", "data")}
-            self.trainer.logger.log_hyperparams(shown)
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(shown)
+
+    def after_predict(self) -> None:
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            record = {"config": dict(self.config_dump), "checkpoint": self.config.predict.ckpt_path}
+            write_json(self.results / "predict.json", record)
 
     def after_fit(self) -> None:
         usage = usage_of(self.model.teacher) if isinstance(self.model, KCMModule) else {}
         if not self.trainer.is_global_zero:
             return
         print_usage(usage)
-        if not self.trainer.fast_dev_run:
-            print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
+        if self.trainer.fast_dev_run:
+            return
+        self._check_done(self.trainer.num_training_batches, "training")
+        self._say_what_was_not_done()
+        print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
+
+    def after_test(self) -> None:
+        self._check_done(sum(self.trainer.num_test_batches), "test")
+        if self.trainer.is_global_zero:
+            self._say_what_was_not_done()
+
+    def _check_done(self, batches: float, split: str) -> None:
+        """Refuses a command that had nothing to do: no figure is of nothing."""
+        if not batches:
+            raise InputError(f"the {split} split has no samples")
+
+    def _say_what_was_not_done(self) -> None:
+        for sentence in not_done(self.folder):
+            print(f"note: {sentence}")
 
 
 def _several(trainer: Mapping[str, Any]) -> bool:
@@ -186,13 +241,3 @@ def _several(trainer: Mapping[str, Any]) -> bool:
     else:
         count = devices if isinstance(devices, int) else len(devices)
     return count * trainer["num_nodes"] > 1
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error

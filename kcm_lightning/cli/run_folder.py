@@ -1,10 +1,15 @@
-"""Where a run lives: how its folder is named, and how an earlier one is found."""
+"""Where a run lives: how its folder is named, claimed by one `fit` at a time, and found again."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
+from typing import TextIO
 
 from kcm_lightning.utils.errors import InputError
 
 RUNS = Path("runs")
+_LOCK = ".fit.lock"  # held by the `fit` that is at work; a sweep has a lock of its own
 
 
 class RunFolder:
@@ -32,12 +37,12 @@ class RunFolder:
         Args:
             make: make it at once where it was not named, so that no `fit` that is started together takes it
                 too.
+
+        Raises:
+            InputError: the folder that was named holds a run or results.
         """
         if self.named and self.path is not None:
-            if (self.path / "checkpoints").exists():
-                raise InputError(
-                    f"{self.path} already holds a run: resume it with --ckpt_path last, or name another --run"
-                )
+            self.check_unused(self.path)
             return self.path
         while True:
             path = self.family / str(max(self._numbers(), default=-1) + 1)
@@ -53,14 +58,17 @@ class RunFolder:
 
         Args:
             checkpoint: file name of the checkpoint.
-            newest_only: whether only the newest run counts, with a checkpoint or without.
+            newest_only: whether only the newest run whose training has started counts, with a checkpoint or
+                without.
 
         Raises:
             InputError: there is no such run.
         """
         numbers = sorted(self._numbers(), reverse=True)
         candidates = [self.path] if self.path else [self.family / str(number) for number in numbers]
-        for path in candidates[:1] if newest_only else candidates:
+        if newest_only:
+            candidates = [path for path in candidates if has_started(path)][:1]
+        for path in candidates:
             if (path / "checkpoints" / checkpoint).is_file():
                 return path
         where = candidates[0] if newest_only and candidates else self.path or self.family
@@ -68,6 +76,70 @@ class RunFolder:
             f"there is no checkpoint {checkpoint} in {where}: run `fit` first, or name one with --ckpt_path"
         )
 
+    @staticmethod
+    def check_unused(path: Path) -> None:
+        """Refuses a folder for a new run that holds one.
+
+        Raises:
+            InputError: it holds a run or results.
+        """
+        if (path / "checkpoints").exists():
+            raise InputError(
+                f"{path} already holds a run: resume it with --ckpt_path last, or name another --run"
+            )
+        if (path / "results.json").exists():
+            raise InputError(f"{path} already holds results of another run: name another --run")
+
     def _numbers(self) -> list[int]:
         folders = self.family.glob("*") if self.family.is_dir() else ()
         return [int(folder.name) for folder in folders if folder.name.isdigit()]
+
+
+class Claim:
+    """A run folder that this `fit` alone writes to, until its process ends.
+
+    Args:
+        folder: the run folder; made where missing.
+
+    Raises:
+        InputError: another `fit` is at work in it, or it cannot be written to.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.made = folder, not folder.is_dir() or not any(folder.iterdir())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock: TextIO = (folder / _LOCK).open("a")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another fit is at work in {folder}: wait for it, or name another --run"
+            ) from error
+        except OSError as error:
+            raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error
+
+    def give_back(self) -> None:
+        """Lets others write to it; where this `fit` made it and has not started to train, removes it."""
+        self._lock.close()
+        if self.made and not has_started(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def has_started(folder: Path) -> bool:
+    """Whether the training of a run has started."""
+    return (folder / "config.yaml").is_file() or (folder / "checkpoints").is_dir()
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder where missing.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the run folder {folder} cannot be written to: {error.strerror}") from error

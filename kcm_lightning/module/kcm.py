@@ -239,9 +239,9 @@ class KCMModule(TwoPhases):
     def validation_step(self, batch: Batch, batch_idx: int) -> Outcome | None:  # type: ignore[override]
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed samples alone
         if fitting and (not self.student_started or self.teacher.paid):
-            predict = self.roles.student if self.student_started else self.roles.judge
-            who = "student" if self.student_started else "judge"
-            self._update_score(who, predict(batch["small"]).prediction, batch)
+            self._update_score("judge", self.roles.judge(batch["small"]).prediction, batch)
+            if self.student_started:
+                self._update_score("student", self.roles.student(batch["small"]).prediction, batch)
             return None
         ask, purpose = (Ask.STUDENT, Purpose.FIT) if fitting else (self.ask, Purpose.INFERENCE)
         outcome = collaborate(batch, roles=self.roles, gates=self.gates, ask=ask, purpose=purpose)
@@ -279,6 +279,12 @@ class KCMModule(TwoPhases):
 
     def _log_metrics(self, split: str) -> None:
         values = self._scores(split)
+        if self.trainer.state.fn == "fit" and not self.student_started:  # callbacks look at the student's too
+            of_judge = f"{split}/judge_"
+            scores = {name: value for name, value in values.items() if name.startswith(of_judge)}
+            self.log_dict(
+                {name.replace("judge", "student"): value for name, value in scores.items()}, logger=False
+            )
         if self.lm_rate.update_called:
             values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
             self.lm_rate.reset()

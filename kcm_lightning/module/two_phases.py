@@ -15,6 +15,7 @@ from kcm_lightning.core.partition import Part
 from kcm_lightning.data.base import Batch, KCMDataModule, TrainingSamples
 from kcm_lightning.module.checks import has_compiler, start_judge
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
+from kcm_lightning.module.phase_end import PhaseEnd
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.seed import seed_epoch
 
@@ -48,6 +49,8 @@ class TwoPhases(L.LightningModule):
         self.judge, self.student = judge, copy.deepcopy(judge)
         self.judge_phase, self.student_phase, self.judge_ckpt = judge_phase, student_phase, judge_ckpt
         self.register_buffer("student_started", torch.tensor(False))
+        self._judge_ended: int | None = None  # epochs after which early stopping ended the judge's phase
+        self.student_stopped = False  # by early stopping
         self._recorded: Any = None  # what the student is distilled from, on the clean view
         if compile and has_compiler():
             self.judge.compile()
@@ -72,11 +75,27 @@ class TwoPhases(L.LightningModule):
 
     @property
     def judge_epochs(self) -> int:
+        """Epochs of the judge's phase: those that it has taken once early stopping has ended it."""
+        return self._planned_judge_epochs if self._judge_ended is None else self._judge_ended
+
+    @property
+    def _planned_judge_epochs(self) -> int:
         return 0 if self.judge_ckpt else self.judge_phase.epochs
 
     @property
     def total_epochs(self) -> int:
         return self.judge_epochs + self.student_phase.epochs
+
+    def phases_after(self, epochs: int) -> dict[str, dict[str, Any]]:
+        """Epochs of each phase that are done and that were planned, after some epochs of the run."""
+        judge = self.judge_epochs
+        stopped = {"judge": self._judge_ended is not None, "student": self.student_stopped}
+        done = {"judge": min(epochs, judge), "student": max(0, epochs - judge)}
+        planned = {"judge": self._planned_judge_epochs, "student": self.student_phase.epochs}
+        return {
+            phase: {"done": done[phase], "planned": planned[phase], "stopped_early": stopped[phase]}
+            for phase in done
+        }
 
     @property
     def distilling(self) -> bool:
@@ -87,7 +106,29 @@ class TwoPhases(L.LightningModule):
         """What the current epoch trains on, as the data module asks."""
         return TrainingSamples(distilling=self.distilling)
 
+    def configure_callbacks(self) -> list[L.Callback]:
+        return [PhaseEnd()]
+
+    def end_judge_phase(self) -> None:
+        """Has the student's phase follow the epoch that is about to end."""
+        self._judge_ended = self.current_epoch + 1
+        self._leave_out_epochs()
+
+    def _leave_out_epochs(self) -> None:
+        """Takes the judge's epochs that early stopping has saved from those of the run."""
+        loop = self.trainer.fit_loop
+        if loop.max_epochs not in (None, -1):
+            loop.max_epochs -= self._planned_judge_epochs - self.judge_epochs
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["judge_ended"] = self._judge_ended
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._judge_ended = checkpoint.get("judge_ended")
+
     def on_fit_start(self) -> None:
+        if self._judge_ended is not None:
+            self._leave_out_epochs()
         if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
             start_judge(self.judge, self.judge_ckpt, self._vocabulary_units())
             # one judge for all processes

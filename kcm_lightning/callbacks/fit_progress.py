@@ -1,0 +1,65 @@
+"""How far a `fit` has come, for the commands that follow it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from kcm_lightning.utils.files import write_json
+
+_FILE = "fit.json"
+
+
+class FitProgress(L.Callback):
+    """Leaves `fit.json`: the epochs of each phase that are done, and those that were planned.
+
+    Args:
+        folder: the run folder, which exists.
+    """
+
+    def __init__(self, folder: Path):
+        self.path, self.done = Path(folder) / _FILE, 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.done = trainer.current_epoch
+        self._write(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.done = trainer.current_epoch + 1
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # now early stopping has had its say
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Any, module: Any) -> None:
+        if trainer.is_global_zero and hasattr(module, "phases_after"):
+            write_json(self.path, module.phases_after(self.done))
+
+
+def not_done(run: Path) -> list[str]:
+    """What a run's `fit` has not done of what was planned, a sentence each; empty where all is done.
+
+    Args:
+        run: the run folder; without a `fit.json` nothing is known.
+    """
+    try:
+        phases = json.loads((run / _FILE).read_text(encoding="utf-8"))
+        return _sentences(phases["judge"], phases["student"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _sentences(judge: dict[str, Any], student: dict[str, Any]) -> list[str]:
+    said = []
+    if _cut_short(judge):
+        said.append(f"the judge was trained for {judge['done']} of {judge['planned']} epochs")
+    if student["planned"] and not student["done"]:
+        said.append("the student was not distilled: its figures are the judge's")
+    elif _cut_short(student):
+        said.append(f"the student was distilled for {student['done']} of {student['planned']} epochs")
+    return said
+
+
+def _cut_short(phase: dict[str, Any]) -> bool:
+    return phase["done"] < phase["planned"] and not phase["stopped_early"]
