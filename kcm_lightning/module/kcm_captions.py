@@ -147,10 +147,12 @@ class KCMCaptions(KCMModule):
         return self.vocabulary
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["vocabulary"] = self._known_vocabulary.units
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Takes the vocabulary of the weights; to go on training, it must be the data's."""
+        super().on_load_checkpoint(checkpoint)
         units = checkpoint["vocabulary"]
         if self.vocabulary is not None and units != self.vocabulary.units:
             if self.trainer.state.fn == "fit":
