@@ -24,7 +24,7 @@ from kcm_lightning.data.review_store import (
 from kcm_lightning.data.reviews import CATEGORIES, MAX_LINE, review_file
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
-from kcm_lightning.utils.tokens import PADDING
+from kcm_lightning.utils.tokens import PADDING, is_text
 
 URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
 
@@ -204,7 +204,7 @@ class APD(KCMDataModule):
         for number, text in enumerate(inputs):
             if len(text) > MAX_LINE:
                 raise InputError(f"text {number} has {len(text):,} characters: at most {MAX_LINE:,} are read")
-            if text.encode(errors="replace").decode() != text:
+            if not is_text(text):
                 raise InputError(f"text {number} holds half of a surrogate pair, which is no character")
         options = {"add_special_tokens": False, "truncation": True, "max_length": self.max_tokens}
         numbers = self.tokenizer(list(inputs), **options)["input_ids"]

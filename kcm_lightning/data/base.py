@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning as L
@@ -196,14 +197,14 @@ class CaptionDataModule(KCMDataModule):
         vocabulary: what the numbers of `target` stand for.
         max_length: tokens of a caption, its end counted.
         predict_folder: images that `predict` captions; None for those of the test split.
-        unreadable: images of `predict_folder` that could not be read.
+        unreadable: images of `predict_folder` that could not be read, and why.
     """
 
     class_names: list[str] = []  # noqa: RUF012  captions have none
     vocabulary: Vocabulary
     max_length: int
     predict_folder: str | None
-    unreadable: list[Any]
+    unreadable: dict[Path, str]
 
     @abstractmethod
     def references(self, sample_ids: Tensor) -> list[list[str]]:

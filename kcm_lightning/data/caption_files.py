@@ -1,17 +1,21 @@
 """Captioned images out of Karpathy's files and COCO's own annotation files."""
 
-import contextlib
 import hashlib
-import io
-import json
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.strict_json import parse_json, whole_number
+from kcm_lightning.utils.tokens import is_text
 
 PUBLISHED = {"dataset_coco": "coco", "dataset_flickr30k": "flickr30k", "dataset_flickr8k": "flickr8k"}
 for _split in ("train", "val", "test"):
     PUBLISHED |= {f"captions_{_split}{year}": "coco" for year in (2014, 2017)}
+SPLITS = ("train", "val", "test")
+NO_TEXT, NO_IMAGE = "captions without a word", "captions of no image"  # what is left out
 
 
 @dataclass
@@ -31,7 +35,7 @@ class CaptionedImage:
 
 def read_all(
     root: Path, captions: str, annotations: dict[str, str] | None, images: str
-) -> list[CaptionedImage]:
+) -> tuple[list[CaptionedImage], Counter[str]]:
     """All images of a data set, of the splits train, val and test.
 
     Args:
@@ -41,22 +45,41 @@ def read_all(
             val is tested on, as COCO publishes no captions of its own test split.
         images: folder in `root` that Karpathy's file names are relative to.
 
+    Returns:
+        The images; and how many images and captions were left out, by why.
+
     Raises:
-        InputError: a file is missing or damaged, or a split is empty.
+        InputError: a file is missing or damaged, an image is named twice, or a split is empty.
     """
+    found: list[CaptionedImage] = []
+    left_out: Counter[str] = Counter()
     if annotations is None:
-        found = read_karpathy(root / captions, root / images)
+        found = read_karpathy(root / captions, root / images, left_out)
     else:
-        found = []
         for split, file in annotations.items():
             folder = root / Path(file).stem.removeprefix("captions_")
-            found += read_official(root / file, folder, split)
+            found += read_official(root / file, folder, split, left_out)
         if "test" not in annotations:
             for image in [image for image in found if image.split == "val"][1::2]:
                 image.split = "test"
-    if missing := {"train", "val", "test"} - {image.split for image in found}:
-        raise InputError(f"{root}: there are no images of split {', '.join(sorted(missing))}")
-    return found
+    _refuse_twice(found, root)
+    known = [image for image in found if image.split in SPLITS]
+    other = Counter(image.split for image in found if image.split not in SPLITS)
+    left_out.update({f"of the unknown split {split!r}": count for split, count in other.items()})
+    if missing := sorted(set(SPLITS) - {image.split for image in known}):
+        has = f"; there are images of {', '.join(map(repr, other))}" if other else ""
+        raise InputError(f"{root}: there are no images of split {', '.join(missing)}{has}")
+    return known, left_out
+
+
+def _refuse_twice(images: list[CaptionedImage], root: Path) -> None:
+    paths = [os.path.normpath(image.path) for image in images]
+    if len(set(paths)) < len(paths):
+        twice = [path for path, count in Counter(paths).items() if count > 1]
+        raise InputError(
+            f"{root}: {len(twice)} images are named twice in the caption files, {twice[0]} for one; were two "
+            "files joined? an image belongs to one split and has all its captions in one place"
+        )
 
 
 def dataset_name(root: Path, files: list[str]) -> str:
@@ -71,55 +94,115 @@ def dataset_name(root: Path, files: list[str]) -> str:
     return f"{stems[0].removeprefix('dataset_')}-{digest}"
 
 
-def read_karpathy(file: Path, images: Path) -> list[CaptionedImage]:
+def in_words(left_out: dict[str, int]) -> str:
+    """What was left out, where anything was."""
+    return ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
+
+
+def name_within(root: Path, path: Path) -> str:
+    """The path of an image within the folder of the data; its whole path where it is elsewhere."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def read_karpathy(file: Path, images: Path, left_out: Counter[str]) -> list[CaptionedImage]:
     """Images of `dataset_coco.json`, `dataset_flickr30k.json` or `dataset_flickr8k.json`.
 
     Args:
         file: Karpathy's file. Its split `restval` counts as train.
         images: folder that file names (with their folder, if the file has one) are relative to.
+        left_out: is told what was left out.
     """
     found = []
-    for row in _load(file).get("images") or []:
+    for number, row in enumerate(_load(file)["images"]):
         try:
-            path = images / row.get("filepath", "") / row["filename"]
+            folder = row.get("filepath") or "."
+            path = images / _file_name(folder) / _file_name(row["filename"])
             captions = [sentence["raw"] for sentence in row["sentences"]]
-            split = "train" if row["split"] == "restval" else row["split"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{file} is not in Karpathy's format: an image lacks {error}") from error
-        found.append(CaptionedImage(path, captions, split))
+            split = "train" if row["split"] == "restval" else str(row["split"])
+        except KeyError as error:
+            raise InputError(f"{file} is not in Karpathy's format: image {number} lacks {error}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{file} is not in Karpathy's format: image {number}: {error}") from error
+        found.append(CaptionedImage(path, _with_words(captions, left_out), split))
     return found
 
 
-def read_official(file: Path, images: Path, split: str) -> list[CaptionedImage]:
-    """Images of an annotation file such as `captions_val2017.json`, through pycocotools.
+def read_official(file: Path, images: Path, split: str, left_out: Counter[str]) -> list[CaptionedImage]:
+    """Images of an annotation file such as `captions_val2017.json`, in the order of their ids.
 
     Args:
         file: COCO's annotation file.
         images: folder of the images.
         split: split that they belong to.
+        left_out: is told what was left out.
     """
-    from pycocotools.coco import COCO
+    content = _load(file)
+    names: dict[int | str, str] = {}
+    for number, row in enumerate(content["images"]):
+        try:
+            own, name = _image_id(row["id"]), _file_name(row["file_name"])
+        except KeyError as error:
+            raise InputError(f"{file} is no file of captions: image {number} lacks {error}") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{file} is no file of captions: image {number}: {error}") from error
+        if own in names:
+            raise InputError(
+                f"{file}: the image id {own} is that of {names[own]!r} and of {name!r}; were two files "
+                "joined? each image needs an id of its own, and its captions that id"
+            )
+        names[own] = name
+    captions = _captions_by_image(file, content.get("annotations"))
+    left_out[NO_IMAGE] += sum(len(of_one) for own, of_one in captions.items() if own not in names)
+    return [
+        CaptionedImage(images / names[own], _with_words(captions.get(own, []), left_out), split)
+        for own in sorted(names, key=lambda own: (isinstance(own, str), own))
+    ]
 
-    _load(file)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints
-        coco = COCO(str(file))
-    try:
-        found = []
-        for number, row in sorted(coco.imgs.items()):
-            captions = [note["caption"] for note in coco.imgToAnns[number]]
-            found.append(CaptionedImage(images / row["file_name"], captions, split))
-        return found
-    except KeyError as error:
-        raise InputError(f"{file} is no file of captions: an entry lacks {error}") from error
+
+def _captions_by_image(file: Path, notes: Any) -> dict[int | str, list]:
+    if not isinstance(notes, list):
+        raise InputError(f"{file} is no file of captions: it holds no list `annotations`")
+    captions: dict[int | str, list] = {}
+    for number, note in enumerate(notes):
+        try:
+            captions.setdefault(_image_id(note["image_id"]), []).append(note["caption"])
+        except KeyError as error:
+            raise InputError(f"{file} is no file of captions: entry {number} lacks {error}") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{file} is no file of captions: entry {number}: {error}") from error
+    return captions
+
+
+def _image_id(value: Any) -> int | str:
+    """An image's id; a number in digits is that number."""
+    if isinstance(value, str) and not (value.isdecimal() and str(int(value)) == value):
+        return value
+    return whole_number(value)
+
+
+def _file_name(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{value!r} is no file name")
+    os.fsencode(value)  # half of a surrogate pair is no letter of a name either
+    return value
+
+
+def _with_words(captions: list, left_out: Counter[str]) -> list[str]:
+    """The captions that are texts with something in them; counts the others."""
+    kept = [caption for caption in captions if is_text(caption) and caption.strip()]
+    left_out[NO_TEXT] += len(captions) - len(kept)
+    return kept
 
 
 def _load(file: Path) -> dict:
     if not file.is_file():
         raise InputError(f"there is no caption file {str(file)!r}")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{file} is no JSON, or cut off: {error}") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
     if not isinstance(found, dict) or not isinstance(found.get("images"), list):
         raise InputError(f"{file} holds no list `images`: is it a caption file?")
     return found

@@ -1,8 +1,10 @@
 """Images on disk as one array of equal size, so that training decodes nothing."""
 
+import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +12,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kcm_lightning.data.prepared import written_whole
-from kcm_lightning.utils.image_io import open_image
+from kcm_lightning.data.prepared import read_prepared, written_whole
+from kcm_lightning.utils.image_io import open_image, shown
 
+RULES = 2  # a folder that was made when images were read by other rules is not used
 _AT_ONCE = 256
 
 
-def shrink(path: Path, size: int) -> np.ndarray | None:
-    """An image's middle square, uint8, shape `(3, size, size)`; None where it cannot be read."""
-    try:
-        image = open_image(path, least=size)
-    except OSError:
-        return None
+def shrink(path: Path, size: int) -> np.ndarray:
+    """An image's middle square, uint8, shape `(3, size, size)`.
+
+    Raises:
+        OSError: it cannot be read; the error says why.
+    """
+    image = open_image(path, least=size)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -29,18 +33,35 @@ def shrink(path: Path, size: int) -> np.ndarray | None:
     return np.asarray(image).transpose(2, 0, 1)
 
 
+def _shrink_and_hash(path: Path, size: int) -> tuple[np.ndarray, int, str | None]:
+    """Pixels and the hash of the file; of one that cannot be read, black, 0 and why."""
+    try:
+        pixels = shrink(path, size)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8)).digest()
+    except OSError as error:
+        return np.zeros((3, size, size), dtype=np.uint8), 0, error.strerror or str(error)
+    return pixels, int.from_bytes(digest) >> 1, None
+
+
 class ImageStore:
     """Images by their number, out of a folder that `ImageStore.make` has written.
 
     Attributes:
-        bad: numbers of the images that could not be read.
+        bad: numbers of the images that could not be read, and why.
+        contents: hash of each file, shape `(N,)`; 63 bits.
+
+    Raises:
+        InputError: the folder is damaged.
     """
 
     def __init__(self, folder: Path):
-        facts = json.loads((folder / "facts.json").read_text())
-        shape = (facts["images"], 3, facts["size"], facts["size"])
-        self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r", shape=shape)
-        self.bad: list[int] = facts["bad"]
+        with read_prepared(folder):
+            facts = json.loads((folder / "facts.json").read_text())
+            shape = (facts["images"], 3, facts["size"], facts["size"])
+            self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r", shape=shape)
+            self.bad: dict[int, str] = {int(number): why for number, why in facts["bad"].items()}
+            self.contents = torch.from_numpy(np.load(folder / "contents.npy"))
 
     def __getitem__(self, numbers: Tensor) -> Tensor:
         """Images, uint8, shape `(B, 3, size, size)`."""
@@ -49,17 +70,37 @@ class ImageStore:
     @staticmethod
     def make(folder: Path, paths: list[Path], size: int) -> None:
         """Decodes all images once and writes the folder whole or not at all."""
-        bad = []
-        with written_whole(folder) as partial, (partial / "pixels.bin").open("wb") as file:
+        bad: dict[int, str] = {}
+        contents: list[int] = []
+        with written_whole(folder) as unfinished, (unfinished / "pixels.bin").open("wb") as file:
             parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for part in tqdm(parts, desc="images", leave=False):
-                    for number, pixels in enumerate(
-                        pool.map(lambda path: shrink(path, size), part), file.tell() // (3 * size**2)
-                    ):
-                        if pixels is None:
-                            bad.append(number)
-                            pixels = np.zeros((3, size, size), dtype=np.uint8)
+                    for pixels, content, why in pool.map(lambda path: _shrink_and_hash(path, size), part):
+                        if why is not None:
+                            bad[len(contents)] = why
+                        contents.append(content)
                         file.write(pixels.tobytes())
+            np.save(unfinished / "contents.npy", np.array(contents, dtype=np.int64))
             facts = {"images": len(paths), "size": size, "bad": bad}
-            (partial / "facts.json").write_text(json.dumps(facts))
+            (unfinished / "facts.json").write_text(json.dumps(facts))
+
+
+def missing_or_damaged(bad: dict[Path, str], then: str = "") -> str:
+    """Names the first of some images, and says what is wrong with the very first.
+
+    Args:
+        bad: images that cannot be read, and why.
+        then: what comes of it, or can be done.
+    """
+    listed = ", ".join(shown(path) for path in list(bad)[:5]) + (", ..." if len(bad) > 5 else "")
+    return f"{len(bad)} images are missing or damaged: {listed}{then} (the first: {next(iter(bad.values()))})"
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """Size and time of a file; nothing where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return state.st_size, state.st_mtime_ns

@@ -1,6 +1,7 @@
 """Captioned images: COCO, Flickr30k, Flickr8k."""
 
 import hashlib
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,17 @@ from torch.utils.data import DataLoader
 from kcm_lightning.data.augment import random_crop, random_flip
 from kcm_lightning.data.base import Batch, CaptionDataModule, DistillSplit
 from kcm_lightning.data.caption_batches import CaptionBatches
-from kcm_lightning.data.caption_files import CaptionedImage, dataset_name, read_all
+from kcm_lightning.data.caption_files import (
+    SPLITS,
+    CaptionedImage,
+    dataset_name,
+    in_words,
+    name_within,
+    read_all,
+)
+from kcm_lightning.data.contents import content_id, digest
 from kcm_lightning.data.download import fetch_and_unpack
-from kcm_lightning.data.image_store import ImageStore, shrink
+from kcm_lightning.data.image_store import RULES, ImageStore, missing_or_damaged, shrink, state_of
 from kcm_lightning.data.images import normalize
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.utils.errors import InputError
@@ -36,7 +45,9 @@ class MSCOCO(CaptionDataModule):
     """Images with captions, in Karpathy's format or COCO's own.
 
     Caption files with COCO's or Karpathy's names are taken for theirs. An image's sample id is a hash of its
-    path within `root`. Images are decoded once, to their middle square.
+    path within `root`. Images are decoded once, to their middle square. What is left out (images of other
+    splits than train, val and test, without a caption, missing or damaged; captions without a word) is
+    counted and said.
 
     Args:
         root: folder of the data.
@@ -94,16 +105,18 @@ class MSCOCO(CaptionDataModule):
             raise InputError(
                 "--data: image_size must be at least 16, max_length at least 2, vocab_size at least 5"
             )
+        if unknown := ", ".join(set(annotations or {}) - set(SPLITS)):
+            raise InputError(f"--data.annotations.{unknown}: the splits are {', '.join(SPLITS)}")
         self.root, self.captions, self.annotations, self.images_in = Path(root), captions, annotations, images
         self.answered, self.download, self.bad_images = answered, download, bad_images
         self.image_size, self.tokenizer = image_size, tokenizer
         self.vocab_size, self.max_length = vocab_size, max_length
         self.predict_folder, self.prepared = predict_folder, Path(prepared)
-        self.unreadable: list[Path] = []
+        self.unreadable: dict[Path, str] = {}
 
     @property
     def title(self) -> str:
-        left_out = _in_words(self.left_out)
+        left_out = in_words(self.left_out)
         return self.name + (f" (left out: {left_out})" if left_out else "")
 
     @cached_property
@@ -115,16 +128,17 @@ class MSCOCO(CaptionDataModule):
         if self.download:
             for url, gives in ZIPS.items():
                 fetch_and_unpack(url, self.root, gives)
-        self._decoded([image.path for image in self._read()])
+        images, _ = self._read()
+        self._decoded([image.path for image in images])
 
-    def _read(self) -> list[CaptionedImage]:
+    def _read(self) -> tuple[list[CaptionedImage], Counter[str]]:
         return read_all(self.root, self.captions, self.annotations, self.images_in)
 
     def _decoded(self, paths: list[Path]) -> ImageStore:
         """The pixels of images, in a folder named by all that makes a difference to them."""
-        states = [(str(path), *_state(path)) for path in paths]
-        digest = hashlib.sha256(repr([self.image_size, *states]).encode()).hexdigest()[:16]
-        folder = self.prepared / f"images-{digest}"
+        states = [(str(path), *state_of(path)) for path in paths]
+        recipe = hashlib.sha256(repr([RULES, self.image_size, *states]).encode()).hexdigest()[:16]
+        folder = self.prepared / f"images-{recipe}"
         if not (folder / "facts.json").is_file():
             ImageStore.make(folder, paths, self.image_size)
         return ImageStore(folder)
@@ -132,10 +146,10 @@ class MSCOCO(CaptionDataModule):
     def setup(self, stage: str | None = None) -> None:
         if hasattr(self, "batches"):
             return
-        images = self._read()
+        images, left_out = self._read()
         store = self._decoded([image.path for image in images])
-        self._refuse_bad([images[number].path for number in store.bad])
-        rows = self._usable(images, set(store.bad))
+        self._refuse_bad({images[number].path: why for number, why in store.bad.items()})
+        rows = self._usable(images, set(store.bad), left_out)
         self.positions = {split: torch.tensor(numbers) for split, numbers in rows.items()}
         if self.distill_split != "train":
             val = self.positions["val"]
@@ -148,20 +162,20 @@ class MSCOCO(CaptionDataModule):
                 f"the training captions make a vocabulary of {has}: set --data.vocab_size={has} or less, and "
                 "--model.judge.vocab_size to the same"
             )
-        names = [image.path.relative_to(self.root).as_posix() for image in images]
+        names = [name_within(self.root, image.path) for image in images]
         self.batches = CaptionBatches(images, store, self._encoded(images), names)
-        if len(self.batches.sample_ids.unique()) < len(images):
-            raise InputError(f"{self.root}: some images are named twice in the caption files")
         captions = (image.captions for image in images)
         self._references = dict(zip(self.batches.sample_ids.tolist(), captions, strict=True))
 
-    def _usable(self, images: list[CaptionedImage], bad: set[int]) -> dict[str, list[int]]:
+    def _usable(
+        self, images: list[CaptionedImage], bad: set[int], left_out: Counter[str]
+    ) -> dict[str, list[int]]:
         """Numbers of the images of each split that can be used; counts the others in `left_out`."""
-        self.left_out = {"bad": len(bad), "uncaptioned": 0, "unanswered": 0}
+        self.left_out = {"bad": len(bad), "uncaptioned": 0, "unanswered": 0} | dict(+left_out)
         known = self._answered()
-        rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+        rows: dict[str, list[int]] = {split: [] for split in SPLITS}
         for number, image in enumerate(images):
-            if number in bad or image.split not in rows:
+            if number in bad:
                 continue
             if not image.captions:
                 self.left_out["uncaptioned"] += 1
@@ -169,9 +183,11 @@ class MSCOCO(CaptionDataModule):
                 self.left_out["unanswered"] += 1
             else:
                 rows[image.split].append(number)
+        words = in_words(self.left_out)
         if empty := ", ".join(split for split, numbers in rows.items() if not numbers):
-            left_out = _in_words(self.left_out)
-            raise InputError(f"{self.root}: no image of split {empty} can be used; left out: {left_out}")
+            raise InputError(f"{self.root}: no image of split {empty} can be used; left out: {words}")
+        if words:
+            rank_zero_warn(f"{self.name}: left out: {words}")
         return rows
 
     def vocabulary_of(self, units: list) -> Vocabulary:
@@ -187,8 +203,12 @@ class MSCOCO(CaptionDataModule):
     def _answered(self) -> set[str] | None:
         if self.answered is None:
             return None
-        rows = read_json_lines(Path(self.answered), "--data.answered")
-        return {str(row.get("filename")) for _, row in rows}
+        names = set()
+        for number, row in read_json_lines(Path(self.answered), "--data.answered"):
+            if not isinstance(row.get("filename"), str):
+                raise InputError(f"--data.answered: {self.answered}, line {number}: it has no `filename`")
+            names.add(row["filename"])
+        return names
 
     def _encoded(self, images: list[CaptionedImage]) -> Tensor:
         most = max(len(image.captions) for image in images)
@@ -199,16 +219,11 @@ class MSCOCO(CaptionDataModule):
                 tokens[number, place, : len(encoded)] = torch.tensor(encoded)
         return tokens
 
-    def _refuse_bad(self, paths: list[Path]) -> None:
-        if not paths:
-            return
-        listed = ", ".join(shown(path) for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
-        if self.bad_images == "stop":
-            raise InputError(
-                f"{len(paths)} images are missing or damaged: {listed}; --data.bad_images=skip leaves them "
-                "out"
-            )
-        rank_zero_warn(f"{len(paths)} images are missing or damaged and are left out: {listed}")
+    def _refuse_bad(self, bad: dict[Path, str]) -> None:
+        if bad and self.bad_images == "stop":
+            raise InputError(missing_or_damaged(bad, "; --data.bad_images=skip leaves them out"))
+        if bad:
+            rank_zero_warn(missing_or_damaged(bad, ": they are left out"))
 
     def predict_dataloader(self) -> DataLoader:
         """The images of `predict_folder`, or the test split; what cannot be read is named and left out."""
@@ -220,17 +235,16 @@ class MSCOCO(CaptionDataModule):
         if not paths:
             raise InputError(f"--data.predict_folder: there are no images in {self.predict_folder!r}")
         store = self._decoded(paths)
-        bad = set(store.bad)
-        self.unreadable = [paths[number] for number in store.bad]
-        kept = torch.tensor([n for n in range(len(paths)) if n not in bad], dtype=torch.long)
+        self.unreadable = {paths[number]: why for number, why in store.bad.items()}
+        kept = torch.tensor([n for n in range(len(paths)) if n not in store.bad], dtype=torch.long)
         if not len(kept):
-            listed = ", ".join(shown(path) for path in paths[:5])
             raise InputError(
-                f"--data.predict_folder: no image in {self.predict_folder!r} can be read: {listed}"
+                f"--data.predict_folder: no image in {self.predict_folder!r} can be read: "
+                + missing_or_damaged(self.unreadable)
             )
         images = [CaptionedImage(path, [], "predict") for path in paths]
         # a folder's images may change while its name stays: size and time tell a cache
-        names = [" ".join(map(str, (shown(path.resolve()), *_state(path)))) for path in paths]
+        names = [" ".join(map(str, (shown(path.resolve()), *state_of(path)))) for path in paths]
         tokens = torch.zeros(len(paths), 1, self.max_length, dtype=torch.long)
         whole, self.batches = self.batches, CaptionBatches(images, store, tokens, names)
         try:
@@ -246,13 +260,15 @@ class MSCOCO(CaptionDataModule):
             split: self.batches.sample_ids[positions].tolist() for split, positions in self.positions.items()
         }
 
+    def contents(self, split: str) -> Tensor:
+        return self.batches.store.contents[self.positions[split]]
+
     def fingerprint(self) -> dict:
         result: dict = {"left_out": self.left_out, "vocabulary": len(self.vocabulary)}
         for split, positions in self.positions.items():
-            used = [self.batches.images[p] for p in positions.tolist()]
-            names = sorted(f"{image.path.name}: {image.captions}" for image in used)
-            digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-            result[split] = {"samples": len(names), "sha256": digest}
+            said = [repr(self.batches.images[position].captions) for position in positions.tolist()]
+            captions = torch.tensor([content_id(of_one.encode()) for of_one in said])
+            result[split] = {"samples": len(said), "sha256": digest(self.contents(split), captions)}
         return result
 
     def view(self, batch: Batch, augment: bool) -> Batch:
@@ -271,23 +287,12 @@ class MSCOCO(CaptionDataModule):
         """A batch of a user's images, by their paths."""
         if isinstance(inputs, str | Path) or not inputs:
             raise InputError("images must be a list of paths")
-        inputs = [str(path) for path in inputs]
-        pixels = [shrink(Path(path), self.image_size) for path in inputs]
-        bad = [path for path, own in zip(inputs, pixels, strict=True) if own is None]
+        inputs, pixels, bad = [str(path) for path in inputs], [], {}
+        for path in map(Path, inputs):
+            try:
+                pixels.append(torch.from_numpy(shrink(path, self.image_size).copy()))
+            except OSError as error:
+                bad[path] = str(error)
         if bad:
-            raise InputError(f"{len(bad)} images are missing or damaged: {', '.join(bad[:5])}")
-        stacked = torch.stack([torch.from_numpy(own.copy()) for own in pixels if own is not None])
-        return {"large": list(inputs), "small": normalize(stacked, self.mean, self.std)}
-
-
-def _in_words(left_out: dict[str, int]) -> str:
-    return ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Size and time of a file; nothing where there is none."""
-    try:
-        state = path.stat()
-    except OSError:
-        return ()
-    return state.st_size, state.st_mtime_ns
+            raise InputError(missing_or_damaged(bad))
+        return {"large": inputs, "small": normalize(torch.stack(pixels), self.mean, self.std)}

@@ -24,12 +24,12 @@ small { color: #555; overflow-wrap: anywhere }
 _WHO = {"judge": "judge", "student": "student", "teacher": "large model"}
 
 
-def caption_page(images: list[tuple[Path, dict[str, Any]]], bad: list[dict[str, Any]]) -> str:
+def caption_page(images: list[tuple[Path, dict[str, Any]]], bad: list[tuple[str, str]]) -> str:
     """HTML with a thumbnail, caption, route and confidence of each image.
 
     Args:
         images: files, and of each `filename`, `caption`, `route` and `confidence`.
-        bad: `filename` and `error` of the images that have no caption.
+        bad: names of the images that cannot be read, and why.
     """
     routes = Counter(row["route"] for _, row in images)
     counts = ", ".join(f"{routes[route]} by the {who}" for route, who in _WHO.items())
@@ -40,14 +40,17 @@ def caption_page(images: list[tuple[Path, dict[str, Any]]], bad: list[dict[str, 
         f"<p>{len(images)} images: {counts}.</p>",
     ]
     if bad:
-        names = "".join(f"<li>{escape(row['filename'])}: {escape(row['error'])}</li>" for row in bad)
+        names = "".join(f"<li>{escape(name)}: cannot be read: {escape(why)}</li>" for name, why in bad)
         parts.append(f"<p>{len(bad)} without a caption:</p><ul>{names}</ul>")
     parts.append("<main>")
     for path, row in images:
         caption, name = escape(row["caption"] or ""), escape(row["filename"])
-        route, sure = row["route"], f"{row['confidence']:.2f}"
+        route = row["route"]
+        sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
+        image = _thumbnail(path)
+        shown = f"<img src='{image}' alt='{caption}' loading='lazy'>" if image else "the file is gone"
         parts.append(
-            f"<figure><div><img src='{_thumbnail(path)}' alt='{caption}' loading='lazy'></div>"
+            f"<figure><div>{shown}</div>"
             f"<figcaption><p>{caption}</p>"
             f"<small><span class='route {route}'>{_WHO[route]}</span> {sure} &middot; {name}</small>"
             "</figcaption></figure>"
@@ -55,8 +58,12 @@ def caption_page(images: list[tuple[Path, dict[str, Any]]], bad: list[dict[str, 
     return "\n".join([*parts, "</main></html>"]) + "\n"
 
 
-def _thumbnail(path: Path) -> str:
-    image = open_image(path, least=_WIDTH)
+def _thumbnail(path: Path) -> str | None:
+    """A small JPEG as a data URL; None where the image cannot be read any more."""
+    try:
+        image = open_image(path, least=_WIDTH)
+    except OSError:
+        return None
     image.thumbnail((_WIDTH, _HEIGHT))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)

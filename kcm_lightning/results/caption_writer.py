@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from rich.console import Console
 
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import CaptionDataModule, KCMDataModule
@@ -14,6 +13,7 @@ from kcm_lightning.results.caption_figures import caption_rows, summarize_captio
 from kcm_lightning.results.caption_page import caption_page
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.writer import ResultsWriter, RunResults
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_text
 from kcm_lightning.utils.image_io import shown
 
@@ -53,17 +53,17 @@ class CaptionResultsWriter(ResultsWriter):
     def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
         assert isinstance(data, CaptionDataModule)
         rows = _rows(columns, data.predict_folder)
-        unreadable = [_name(path, data.predict_folder) for path in data.unreadable]
-        bad = [{"filename": name, "error": "cannot be read"} for name in unreadable]
+        unreadable = [(_name(path, data.predict_folder), why) for path, why in data.unreadable.items()]
+        bad = [{"filename": name, "error": "cannot be read"} for name, _ in unreadable]
         order = sorted(range(len(rows)), key=lambda row: rows[row]["filename"])
         path = self.folder / "predict.jsonl"
         write_text(path, _as_lines([rows[row] for row in order] + bad))
         page = path.with_suffix(".html")
-        write_text(page, caption_page([(Path(columns["large"][row]), rows[row]) for row in order], bad))
-        console = Console()
-        for row in bad:
-            console.print(f"{row['filename']} cannot be read", soft_wrap=True)
-        console.print(f"{len(rows)} captions: {path}\nto look at: {page}", soft_wrap=True)
+        images = [(Path(columns["large"][row]), rows[row]) for row in order]
+        write_text(page, caption_page(images, unreadable))
+        for name, why in unreadable:
+            say(f"{name} cannot be read: {why}")
+        say(f"{len(rows)} captions: {path}\nto look at: {page}")
 
 
 def _name(path: str | Path, folder: str | None) -> str:
