@@ -279,12 +279,8 @@ class KCMModule(TwoPhases):
 
     def _log_metrics(self, split: str) -> None:
         values = self._scores(split)
-        if self.trainer.state.fn == "fit" and not self.student_started:  # callbacks look at the student's too
-            of_judge = f"{split}/judge_"
-            scores = {name: value for name, value in values.items() if name.startswith(of_judge)}
-            self.log_dict(
-                {name.replace("judge", "student"): value for name, value in scores.items()}, logger=False
-            )
+        if self.trainer.state.fn == "fit" and not self.student_started:  # it is the judge's copy until then
+            values |= {name.replace("/judge", "/student"): value for name, value in values.items()}
         if self.lm_rate.update_called:
             values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
             self.lm_rate.reset()
