@@ -133,10 +133,6 @@ class KCMModule(TwoPhases):
         self.teacher.check_before_fit()
         super().on_fit_start()
 
-    def restore(self, checkpoint: dict[str, Any], data: KCMDataModule) -> None:
-        """Takes what a checkpoint holds, for use without a Trainer; the data of `data` are not read."""
-        self.load_state_dict(checkpoint["state_dict"])
-
     # --------------------------------------------------------------- training
 
     def _judge_loss(self, batch: Batch) -> Tensor:
@@ -294,8 +290,6 @@ class KCMModule(TwoPhases):
                 values |= {f"{split}/{who}_{region}": value for region, value in metric.compute().items()}
                 metric.reset()
         if self.trainer.state.fn == "fit":  # a distilled student always beats a judge alone
-            distilled = bool(self.student_started)
-            values["selection"] = (
-                1 + values["val/student_overall"] if distilled else values["val/judge_overall"]
-            )
+            who = "student" if self.student_started else "judge"
+            values["selection"] = self.student_started.item() + values[f"val/{who}_overall"]
         return values
