@@ -59,7 +59,7 @@ def _readable(name: str) -> str:
     path = find_config(name)
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     check_names(config, str(path))
     return str(path)

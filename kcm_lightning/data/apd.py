@@ -173,7 +173,7 @@ class APD(KCMDataModule):
         self.class_counts = torch.bincount(store.labels[self.positions["train"]], minlength=len(CLASSES))
         for category, facts in store.facts["categories"].items():
             if words := left_out(facts):
-                rank_zero_warn(f"{category}: left out are {words}")
+                rank_zero_warn(f"{category}: left out: {words}")
 
     def splits(self) -> dict[str, list[int]]:
         return {split: self.batches.keys[positions].tolist() for split, positions in self.positions.items()}

@@ -45,6 +45,7 @@ class CIFAR100LT(LongTailedImages):
     name = "cifar100"
     mean = (0.5071, 0.4865, 0.4409)
     std = (0.2673, 0.2564, 0.2762)
+    image_shape = (3, 32, 32)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ import torch
 from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import keep_counts
-from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.ranges import check_number
 
 
 class DigitsLT(LongTailedImages):
@@ -25,6 +25,7 @@ class DigitsLT(LongTailedImages):
     name = "sklearn-digits"
     mean = (0.305, 0.305, 0.305)
     std = (0.377, 0.377, 0.377)
+    image_shape = (3, 8, 8)
 
     def __init__(
         self,
@@ -45,8 +46,7 @@ class DigitsLT(LongTailedImages):
             cutout=0,
             rand_augment=0,
         )
-        if imbalance < 1:
-            raise InputError(f"--data.imbalance={imbalance} must be at least 1")
+        check_number("--data.imbalance", imbalance, low=1)
         self.imbalance = imbalance
 
     def read(self) -> None:

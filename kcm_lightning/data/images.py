@@ -9,6 +9,13 @@ from torch.utils.data import Dataset
 
 from kcm_lightning.data.augment import cutout, rand_augment, random_crop, random_flip, random_rotation
 from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
+from kcm_lightning.data.image_checks import (
+    check_batch,
+    check_images,
+    check_labels,
+    check_splits,
+    check_statistics,
+)
 from kcm_lightning.data.longtail import shots, thirds
 from kcm_lightning.utils.errors import InputError
 
@@ -43,7 +50,8 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 class LongTailedImages(KCMDataModule):
     """Long-tailed image classification out of memory.
 
-    A subclass fills `class_names`, `images`, `labels` and `positions` in `read`.
+    A subclass fills `class_names`, `images`, `labels` and `positions` in `read`. What it fills in is checked:
+    types, shapes, value ranges, labels of known classes, and that no image is in two splits.
 
     Args:
         batch_size: training samples a step and process.
@@ -58,6 +66,12 @@ class LongTailedImages(KCMDataModule):
         cutout: side of the square that is cut out, in pixels; 0 for none.
         rand_augment: operations of RandAugment; 0 for none.
         rotation: largest random rotation to either side, in degrees; 0 for none.
+
+    Attributes:
+        image_shape: channels, height and width of every image; None until it is known. A trained run answers
+            to images of this shape alone.
+        mean: mean of each channel, as a fraction of 255.
+        std: standard deviation of each channel, as a fraction of 255.
     """
 
     region_names: dict[str, tuple[str, ...]] = {  # noqa: RUF012  the same for every instance
@@ -66,6 +80,7 @@ class LongTailedImages(KCMDataModule):
     }
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    image_shape: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -101,11 +116,23 @@ class LongTailedImages(KCMDataModule):
         if self._is_read:
             return
         self.read()
+        self._check()
         self._is_read = True
+        self.image_shape = tuple(self.images.shape[1:])
         train_labels = self.labels[self.positions["train"]]
         self.class_counts = torch.bincount(train_labels, minlength=len(self.class_names))
         self.regions = {"thirds": thirds(self.class_counts), "shots": shots(self.class_counts)}
         self.batches = ImageBatches(self.images, self.labels)
+
+    def _check(self) -> None:
+        """Refuses what `read` has filled in where a figure would silently be wrong by it."""
+        who = type(self).__name__
+        check_images(self.images, who)
+        check_statistics(self.mean, self.std, who)
+        check_splits(self.positions, count=len(self.images), who=who)
+        check_labels(
+            self.labels, self.positions, count=len(self.images), class_names=self.class_names, who=who
+        )
 
     def _train_positions(self, classes: Tensor | None) -> Tensor:
         positions = self.positions["train"]
@@ -136,10 +163,12 @@ class LongTailedImages(KCMDataModule):
         return {**batch, "small": small}
 
     def batch_of(self, inputs: Tensor) -> Batch:
-        """A batch of images, uint8, of shape `(B, 3, H, W)` and the data set's height and width."""
-        known = isinstance(inputs, Tensor) and inputs.dtype == torch.uint8
-        if not known or inputs.dim() != 4 or inputs.shape[1] != 3:
-            raise InputError("images must be a uint8 tensor of shape (B, 3, H, W)")
+        """A batch of images, uint8 of shape `(B, 3, H, W)`, in the data set's height and width.
+
+        Raises:
+            InputError: they are something else; nothing is resized or rescaled.
+        """
+        check_batch(inputs, self.image_shape)
         return self.view({"large": inputs}, augment=False)
 
     def fingerprint(self) -> dict:

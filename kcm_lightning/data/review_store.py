@@ -237,13 +237,16 @@ class _Writer:
         (self.folder / "facts.json").write_text(json.dumps(self.facts))
 
 
+_LEFT_OUT = {"broken": "lines that are no JSON object", "too_long": f"lines over {MAX_LINE:,} bytes"}
+
+
 def left_out(facts: dict[str, Any]) -> str:
     """What of a category's lines is no review, in words; nothing where all are."""
     parts = []
-    for name, why in (("broken", "that are no JSON object"), ("too_long", f"over {MAX_LINE:,} bytes")):
+    for name, what in _LEFT_OUT.items():
         if count := facts[f"{name}_lines"]:
             first = ", ".join(map(str, facts[f"first_{name}_lines"]))
-            parts.append(f"{count} lines {why} ({first}{', ...' if count > 10 else ''})")
+            parts.append(f"{count} {what} ({first}{', ...' if count > 10 else ''})")
     if count := facts["without_text_or_stars"]:
         parts.append(f"{count} lines without text or a whole number of stars from 1 to 5")
     return "; ".join(parts)
