@@ -115,7 +115,8 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
         kind = saved["model"]["class_path"]
         raise InputError(f"{folder} holds a run of {kind}, not of judge, student and large model")
     module.restore(torch.load(checkpoint, map_location="cpu", weights_only=True), data)
-    class_names = json.loads((folder / "data.json").read_text())["class_names"]
+    known = json.loads((folder / "data.json").read_text())
+    class_names, data.image_shape = known["class_names"], known.get("image_shape") or data.image_shape
     module.to(device)
     module.teacher.load(class_names, torch.device(device))
     return Run(module, data, class_names, precision=str(saved["trainer"]["precision"] or "32-true"))

@@ -75,6 +75,8 @@ class KCMDataModule(L.LightningDataModule):
         batches: whole batches by positions, which hold `index` and what `view` needs.
         lengths: length of each sample, for batches of like length; None where all are equally long.
         vocab_size: tokens that `small` is made of; None for images.
+        image_shape: channels, height and width of every image in `large`; None for other data. A run keeps
+            it, so that it answers to images of this shape alone.
     """
 
     trainer: L.Trainer  # there before a batch is asked for
@@ -87,6 +89,7 @@ class KCMDataModule(L.LightningDataModule):
     batches: Dataset
     lengths: Tensor | None = None
     vocab_size: int | None = None
+    image_shape: tuple[int, ...] | None = None
 
     def __init__(self, batch_size: int, eval_batch_size: int, distill_split: DistillSplit):
         super().__init__()

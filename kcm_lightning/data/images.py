@@ -68,8 +68,7 @@ class LongTailedImages(KCMDataModule):
         rotation: largest random rotation to either side, in degrees; 0 for none.
 
     Attributes:
-        image_shape: channels, height and width of every image; None until it is known. A trained run answers
-            to images of this shape alone.
+        image_shape: channels, height and width of every image; known once the images are read.
         mean: mean of each channel, as a fraction of 255.
         std: standard deviation of each channel, as a fraction of 255.
     """
@@ -80,7 +79,6 @@ class LongTailedImages(KCMDataModule):
     }
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    image_shape: tuple[int, ...] | None = None
 
     def __init__(
         self,

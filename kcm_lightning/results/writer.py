@@ -55,7 +55,8 @@ class ResultsWriter(L.Callback):
     def setup(self, trainer: Any, module: Any, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
             data = trainer.datamodule
-            write_json(self.folder / "data.json", {"class_names": data.class_names, "splits": data.splits()})
+            known = {"class_names": data.class_names, "image_shape": data.image_shape}
+            write_json(self.folder / "data.json", known | {"splits": data.splits()})
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
         self._keep(outputs, batch)
