@@ -1,9 +1,7 @@
 """Checks before anything is trained: sizes, losses, the judge of another run, a compiler."""
 
 import os
-import pickle
 import shutil
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,10 @@ from torch import nn
 
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.data.vocabulary import Vocabulary
+from kcm_lightning.module.made_of import MadeOf
+from kcm_lightning.module.named_weights import check_weights
+from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 
 
@@ -65,29 +67,37 @@ def check_loss(judge: nn.Module, loss: str, data: KCMDataModule) -> None:
         )
 
 
-def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = None) -> None:
+def start_judge(
+    judge: nn.Module,
+    path: str | None,
+    own: MadeOf,
+    data: KCMDataModule,
+    *,
+    vocabulary: list | None = None,
+) -> None:
     """Gives a judge what a fresh training starts with.
 
     Args:
         judge: the judge to fill.
         path: checkpoint of a run whose judge it takes; None leaves it to the network.
+        own: what the judge's weights are to be of.
+        data: the data module.
         vocabulary: units that a captioner's numbers stand for; None for a classifier.
 
     Raises:
-        InputError: there is no such checkpoint, or its judge has another shape or vocabulary.
+        InputError: there is no such checkpoint, it is damaged, or its judge is another one: of other options,
+            classes, vocabulary, or of data that are prepared otherwise.
     """
     if path is None:
         if hasattr(judge, "initialize"):
             initialize: Any = judge.initialize
             initialize()
         return
-    if not Path(path).is_file():
-        raise InputError(f"--model.judge_ckpt: there is no file {path!r}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
-    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, TypeError) as error:
-        raise InputError(f"--model.judge_ckpt: {path!r} is no checkpoint of a run, or cut off") from error
+    checkpoint = read_checkpoint(path, "--model.judge_ckpt")
+    state = checkpoint["state_dict"]
+    if not any(key.startswith("judge.") for key in state):
+        raise InputError(f"--model.judge_ckpt: {path!r} is no checkpoint of a run with a judge")
+    check_weights(checkpoint, path, own, model=judge, data=data, option="model.judge")
     if checkpoint.get("vocabulary", vocabulary) != vocabulary:
         raise InputError(f"--model.judge_ckpt: the judge in {path!r} was trained with another vocabulary")
     state = {key.removeprefix("judge."): value for key, value in state.items() if key.startswith("judge.")}
@@ -97,6 +107,23 @@ def start_judge(judge: nn.Module, path: str | None, vocabulary: list | None = No
         raise InputError(
             f"--model.judge_ckpt: the judge in {path!r} has another shape than this one"
         ) from error
+
+
+def vocabulary_in(checkpoint: dict[str, Any], path: str, judge: nn.Module) -> list:
+    """The units that a captioner's numbers stand for, as a checkpoint has them.
+
+    Args:
+        checkpoint: what it holds.
+        path: its file, for the error.
+        judge: the captioner whose weights it holds.
+
+    Raises:
+        InputError: it has none, or not as many as the captioner.
+    """
+    units = checkpoint.get("vocabulary")
+    if not isinstance(units, list) or len(Vocabulary(units)) != judge.vocab_size:
+        raise InputError(f"{path} holds no vocabulary of {judge.vocab_size} tokens: it is of other captions")
+    return units
 
 
 def has_compiler() -> bool:

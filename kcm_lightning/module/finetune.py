@@ -5,13 +5,14 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from kcm_lightning.data.base import Batch, TrainingSamples
+from kcm_lightning.module.made_of import MadeOf, preparation_by
+from kcm_lightning.module.named_weights import NamedWeights
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
@@ -19,7 +20,7 @@ from kcm_lightning.utils.ranges import check_number
 from kcm_lightning.utils.seed import seed_epoch
 
 
-class FineTune(L.LightningModule):
+class FineTune(NamedWeights):
     """Trains a Hugging Face classifier and writes a folder that a large model loads.
 
     The folder is written when training is over, with the weights of the epoch that was best by validation
@@ -31,7 +32,7 @@ class FineTune(L.LightningModule):
         label_smoothing: label smoothing of the cross-entropy, a fraction in [0, 1].
     """
 
-    trainer: Any  # Lightning's, with attributes that its class does not declare
+    weights_option = "model"
 
     def __init__(self, output: str, training: Phase, label_smoothing: float):
         super().__init__()
@@ -47,6 +48,15 @@ class FineTune(L.LightningModule):
     @abstractmethod
     def logits(self, batch: Batch, training: bool) -> Tensor:
         """The model's logits of a batch, shape `(B, V)`; augmented where the data augments and it trains."""
+
+    @property
+    def named_model(self) -> nn.Module:
+        return self.model
+
+    def made_of(self, data: Any, class_names: list[str]) -> MadeOf:
+        found = super().made_of(data, class_names)
+        found.data |= preparation_by(self.processor)
+        return found
 
     @property
     def total_epochs(self) -> int:

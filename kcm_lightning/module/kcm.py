@@ -104,7 +104,7 @@ class KCMModule(TwoPhases):
         check_sizes(self.judge, data, pruning=self.pruning)
         check_loss(self.judge, self.loss, data)
         if self.cache:
-            self.teacher = with_cache(self.teacher, self.cache, data.name)
+            self.teacher = with_cache(self.teacher, self.cache)
         self.teacher.load(data.class_names, self.trainer.strategy.root_device)
         self.lm_rate = LMRate()
         self._set_up_metrics(data)

@@ -21,6 +21,7 @@ from kcm_lightning.large import LargeCaptioner, LargeModel
 from kcm_lightning.large.captioner import CaptionAnswer
 from kcm_lightning.metrics.caption_scores import CaptionScores, Tokenizer, require_java
 from kcm_lightning.module.caption_targets import CaptionTargets
+from kcm_lightning.module.checks import vocabulary_in
 from kcm_lightning.module.kcm import KCMModule
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.module.sample_lookup import SampleLookup
@@ -153,7 +154,7 @@ class KCMCaptions(KCMModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Takes the vocabulary of the weights; to go on training, it must be the data's."""
         super().on_load_checkpoint(checkpoint)
-        units = checkpoint["vocabulary"]
+        units = vocabulary_in(checkpoint, str(self.trainer.ckpt_path), self.judge)
         if self.vocabulary is not None and units != self.vocabulary.units:
             if self.trainer.state.fn == "fit":
                 raise InputError(
@@ -161,10 +162,13 @@ class KCMCaptions(KCMModule):
                 )
             self.vocabulary = Vocabulary(units, self.vocabulary.tokenizer)
 
-    def restore(self, checkpoint: dict[str, Any], data: KCMDataModule) -> None:
-        super().restore(checkpoint, data)
+    def restore(
+        self, checkpoint: dict[str, Any], path: str, data: KCMDataModule, class_names: list[str]
+    ) -> None:
         assert isinstance(data, CaptionDataModule)
-        self.vocabulary, self.max_length = data.vocabulary_of(checkpoint["vocabulary"]), data.max_length
+        data.vocabulary = data.vocabulary_of(vocabulary_in(checkpoint, path, self.judge))
+        self.vocabulary, self.max_length = data.vocabulary, data.max_length
+        super().restore(checkpoint, path, data, class_names)
 
     # --------------------------------------------------------------- training
 

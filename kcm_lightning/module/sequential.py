@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, cast
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
@@ -16,12 +15,13 @@ from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import equal_groups
 from kcm_lightning.metrics import AverageForgetting, BackwardTransfer, RegionAccuracy, TaskAccuracy
 from kcm_lightning.module.checks import check_sizes, has_compiler
+from kcm_lightning.module.named_weights import NamedWeights
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.seed import seed_epoch
 
 
-class SequentialTraining(L.LightningModule):
+class SequentialTraining(NamedWeights):
     """A small model that learns groups of classes one by one, and is tested on all groups after each.
 
     Nothing of earlier groups is kept or replayed. Each test counts twice: `all_classes`, where all classes
@@ -36,7 +36,7 @@ class SequentialTraining(L.LightningModule):
         compile: whether to compile the model where there is a compiler.
     """
 
-    trainer: Any  # Lightning's, with attributes that its class does not declare
+    weights_option = "model.model"
     epochs: Tensor
     group_of_class: Tensor
 
@@ -50,6 +50,10 @@ class SequentialTraining(L.LightningModule):
         self.register_buffer("epochs", torch.tensor(phase.epochs))
         if compile and has_compiler():
             self.model.compile()
+
+    @property
+    def named_model(self) -> nn.Module:
+        return self.model
 
     @property
     def total_epochs(self) -> int:

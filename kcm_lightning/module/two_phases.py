@@ -14,13 +14,14 @@ from tqdm import tqdm
 from kcm_lightning.core.partition import Part
 from kcm_lightning.data.base import Batch, KCMDataModule, TrainingSamples
 from kcm_lightning.module.checks import has_compiler, start_judge
+from kcm_lightning.module.named_weights import NamedWeights
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
 from kcm_lightning.module.phase_end import PhaseEnd
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.seed import seed_epoch
 
 
-class TwoPhases(L.LightningModule):
+class TwoPhases(NamedWeights):
     """A judge that is trained, then frozen, and a student that starts as its copy and is distilled.
 
     A subclass gives the losses, and records what the student is distilled from.
@@ -33,7 +34,7 @@ class TwoPhases(L.LightningModule):
         compile: whether to compile the small models where there is a compiler.
     """
 
-    trainer: Any  # Lightning's, with attributes that its class does not declare
+    weights_option = "model.judge"
     student_started: Tensor
 
     def __init__(
@@ -72,6 +73,10 @@ class TwoPhases(L.LightningModule):
     def data(self) -> KCMDataModule:
         """The data module of the run."""
         return self.trainer.datamodule
+
+    @property
+    def named_model(self) -> nn.Module:
+        return self.judge
 
     @property
     def judge_epochs(self) -> int:
@@ -121,16 +126,26 @@ class TwoPhases(L.LightningModule):
             loop.max_epochs -= self._planned_judge_epochs - self.judge_epochs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["judge_ended"] = self._judge_ended
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self._judge_ended = checkpoint.get("judge_ended")
+
+    def restore(
+        self, checkpoint: dict[str, Any], path: str, data: KCMDataModule, class_names: list[str]
+    ) -> None:
+        """Takes what a checkpoint holds, for use without a Trainer; the data of `data` are not read."""
+        self.check_weights(checkpoint, path, data, class_names)
+        self.load_state_dict(checkpoint["state_dict"])
 
     def on_fit_start(self) -> None:
         if self._judge_ended is not None:
             self._leave_out_epochs()
         if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
-            start_judge(self.judge, self.judge_ckpt, self._vocabulary_units())
+            own = self.made_of(self.data, self.data.class_names)
+            start_judge(self.judge, self.judge_ckpt, own, self.data, vocabulary=self._vocabulary_units())
             # one judge for all processes
             self.judge.load_state_dict(self.trainer.strategy.broadcast(self.judge.state_dict()))
 

@@ -25,6 +25,8 @@ class TextNet(nn.Module):
             embeddings, reduced to `embedding` principal components, are what a fresh training starts from.
     """
 
+    only_for_training = ("embeddings_from",)  # a trained model is the same without it
+
     def __init__(
         self,
         num_classes: int,
