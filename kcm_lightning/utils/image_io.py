@@ -45,7 +45,8 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
     try:
         if not path.is_file():  # a pipe or a device would never end
             raise OSError("there is no such file")
-        with Image.open(path, formats=_kinds()) as file:
+        # by a path, Pillow maps an uncompressed file into memory, and reads a turned TIFF wrongly
+        with path.open("rb") as opened, Image.open(opened, formats=_kinds()) as file:
             width, height = file.size
             if width * height > MAX_PIXELS:
                 raise OSError(f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
