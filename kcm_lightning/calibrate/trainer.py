@@ -12,6 +12,7 @@ from kcm_lightning.calibrate.answer_recorder import Recorder
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
 from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
+from kcm_lightning.calibrate.output import output_path
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
 from kcm_lightning.core.confidence import Temperatures
@@ -46,8 +47,9 @@ class KCMTrainer(L.Trainer):
                 `accuracy_drop=X`, for captions `bleu_drop=X` or `cider_drop=X`, call it as seldom as a
                 quality within X of the large model's (with hints, where it gets them) allows; fractions in
                 [0, 1].
-            output: YAML to write, for later commands as a second --config; `calibrated.yaml` in the run
-                folder by default.
+            output: YAML to write, for later commands as a second --config, with what is expected as JSON
+                beside it. Other files are not overwritten. null, the default, is `calibrated.yaml` in the run
+                folder; where that is of another target, `calibrated-<target>.yaml`.
             ckpt_path: checkpoint; the run's best one by default.
             weights_only: whether the checkpoint may hold tensors alone, as in `Trainer.validate`; null, the
                 default, is Lightning's choice.
@@ -56,7 +58,8 @@ class KCMTrainer(L.Trainer):
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
-        recording = self._check(model, goal, output)
+        path = output_path(Path(self.default_root_dir), output, target)
+        recording = self._check(model, goal)
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
         required = goal.measure is not None
@@ -76,15 +79,12 @@ class KCMTrainer(L.Trainer):
             "expected_on_unseen_data": expected,
         }
         if self.is_global_zero:
-            path = Path(output or Path(self.default_root_dir) / "calibrated.yaml")
             _write(report, path, with_temperatures=recorder.has_temperatures)
             _print(report, path)
         return report
 
-    def _check(self, model: L.LightningModule, goal: Target, output: str | None) -> type[Recorder]:
+    def _check(self, model: L.LightningModule, goal: Target) -> type[Recorder]:
         """Refuses what cannot be calibrated; returns what records the module's kind of answers."""
-        if output is not None and Path(output).suffix == ".json":
-            raise InputError(f"--output={output} is to be a YAML; what is expected goes beside it as JSON")
         if not isinstance(model, KCMModule):
             raise InputError("calibrate needs a KCMModule: this configuration trains one model alone")
         recording: type[Recorder] = CaptionRecorder if isinstance(model, KCMCaptions) else ClassRecorder
@@ -128,8 +128,8 @@ def _write(report: dict[str, Any], path: Path, *, with_temperatures: bool) -> No
     """Writes the settings as YAML and the report as JSON beside it."""
     names = ("thresholds", "temperatures") if with_temperatures else ("thresholds",)
     settings = yaml.safe_dump({"model": {"init_args": {name: report[name] for name in names}}})
+    write_json(path.with_suffix(".json"), report)  # first: it says that the other one is calibrate's
     write_text(path, f"# {report['target']}, chosen on {report['samples']} samples\n{settings}")
-    write_json(path.with_suffix(".json"), report)
 
 
 def _print(report: dict[str, Any], path: Path) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 # of the trainer, what makes other results; of the other options, what does not
 _TRAINER = ("limit_test_batches", "limit_predict_batches", "precision")
 _SAME_RESULTS = {
@@ -31,9 +29,9 @@ _LONGEST = 60  # characters of a folder's name
 
 
 def results_folder(run: Path, *, command: str, config: Mapping[str, Any], checkpoint: str) -> Path:
-    """The run folder for results of the run's own options, else a subfolder that is named by what differs.
+    """The run folder for its first results, and for those of the same options when they are made anew.
 
-    In a folder without a training, the first results stand for the run's own.
+    Results of other options go to a subfolder that is named by what differs from the first.
 
     Args:
         run: the run folder.
@@ -42,41 +40,28 @@ def results_folder(run: Path, *, command: str, config: Mapping[str, Any], checkp
         checkpoint: path of the checkpoint.
 
     Returns:
-        The folder, which need not exist: `run`, or for instance `run/tests/thresholds.judge-0.9`.
+        The folder, which need not exist: `run`, or for instance `run/tests/judge-0.9-0a1b2c3d`.
     """
-    now = _options(config) | {"checkpoint": Path(checkpoint).stem}
-    earlier = run / ("results.json" if command == "test" else "predict.json")
-    own = _saved(run / "config.yaml")
-    written = _written(earlier)
-    if own is None or (command == "predict" and written is not None):
-        own = written if written is not None else now
-    if command == "predict" and written is None:  # a run itself predicts no folder of images
-        own = own | {name: value for name, value in now.items() if name.endswith("predict_folder")}
-    differ = {name: now.get(name) for name in sorted({*now, *own}) if now.get(name) != own.get(name)}
-    return run / f"{command}s" / _name(differ) if differ else run
-
-
-def _saved(path: Path) -> dict[str, Any] | None:
-    """Options of the run itself; None where the folder has no training."""
-    if not path.is_file():
-        return None
-    return _options(yaml.safe_load(path.read_text(encoding="utf-8"))) | {"checkpoint": "best"}
+    now = _options(config, checkpoint)
+    first = _written(run / ("results.json" if command == "test" else "predict.json")) or now
+    differ = {name: now.get(name) for name in sorted({*now, *first}) if now.get(name) != first.get(name)}
+    return run / {"test": "tests", "predict": "predictions"}[command] / _name(differ) if differ else run
 
 
 def _written(path: Path) -> dict[str, Any] | None:
     """Options of the results that are there; None where there are none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return _options(found["config"]) | {"checkpoint": Path(found.get("checkpoint", "best")).stem}
+        return _options(found["config"], found.get("checkpoint", "best.ckpt"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
     """What makes a difference to results, by its name."""
     parts = {name: config[name] for name in ("model", "data")}
     parts["trainer"] = {name: config["trainer"].get(name) for name in _TRAINER}
-    flat: dict[str, Any] = {}
+    flat: dict[str, Any] = {"checkpoint": Path(checkpoint).stem}
 
     def walk(tree: Any, names: tuple[str, ...]) -> None:
         if names and names[-1] in _SAME_RESULTS:
@@ -95,7 +80,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 def _name(differ: Mapping[str, Any]) -> str:
     """A folder's name that says what differs, gates first; a digest ends it where it cannot say all."""
     ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name))
-    words = [f"{name.split('.')[-1]}-{_word(differ[name])}" for name in ordered]
+    words = [f"{name.split('.')[-1]}-{_word(differ[name])}" for name in ordered if "temperatures" not in name]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words)).strip("-.")
     digest = hashlib.sha256(json.dumps(differ, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"{plain[:_LONGEST]}-{digest}"

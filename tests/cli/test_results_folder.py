@@ -1,0 +1,61 @@
+"""Results of other options never overwrite the first ones."""
+
+import json
+
+from kcm_lightning.cli.results_folder import results_folder
+
+MODEL = {"class_path": "Model", "init_args": {"thresholds": {"judge": 0.9}, "cache": None}}
+DATA = {"class_path": "Data", "init_args": {"root": "here", "predict_folder": None}}
+
+
+def config(judge=0.9, limit=None, cache=None, predict_folder=None):
+    model = {**MODEL, "init_args": {"thresholds": {"judge": judge}, "cache": cache}}
+    data = {**DATA, "init_args": {"root": "here", "predict_folder": predict_folder}}
+    return {"model": model, "data": data, "trainer": {"limit_test_batches": limit, "precision": "32-true"}}
+
+
+def folder(run, options, command="test", checkpoint="best.ckpt"):
+    return results_folder(run, command=command, config=options, checkpoint=checkpoint)
+
+
+def leave(path, options, name="results.json"):
+    path.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text(json.dumps({"config": options}))
+
+
+def test_the_first_results_and_those_of_the_same_options_are_the_run_s(tmp_path):
+    assert folder(tmp_path, config()) == tmp_path
+    leave(tmp_path, config())
+    assert folder(tmp_path, config()) == tmp_path
+    assert folder(tmp_path, config(cache="elsewhere")) == tmp_path  # changes no figure
+
+
+def test_what_differs_names_a_folder_of_its_own(tmp_path):
+    leave(tmp_path, config())
+    others = [
+        folder(tmp_path, config(judge=0.5)),
+        folder(tmp_path, config(limit=1)),
+        folder(tmp_path, config(judge=0.5, limit=1)),
+        folder(tmp_path, config(), checkpoint="last.ckpt"),
+    ]
+    assert len({tmp_path, *others}) == 5
+    assert all(other.parent == tmp_path / "tests" for other in others)
+    assert others[0].name.startswith("judge-0.5-")
+    assert others[0] == folder(tmp_path, config(judge=0.5))
+
+
+def test_numbers_that_look_alike_have_different_folders(tmp_path):
+    leave(tmp_path, config())
+    assert folder(tmp_path, config(judge=0.50001)) != folder(tmp_path, config(judge=0.50002))
+
+
+def test_predictions_of_another_folder_are_kept_apart(tmp_path):
+    leave(tmp_path, config(predict_folder="one/images"), "predict.json")
+    assert folder(tmp_path, config(predict_folder="one/images"), "predict") == tmp_path
+    other = folder(tmp_path, config(predict_folder="two/images"), "predict")
+    assert other.parent == tmp_path / "predictions" and other.name.startswith("predict_folder-images-")
+
+
+def test_a_damaged_file_of_results_is_made_anew(tmp_path):
+    (tmp_path / "results.json").write_text("{")
+    assert folder(tmp_path, config()) == tmp_path
