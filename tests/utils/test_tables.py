@@ -20,3 +20,9 @@ def test_figures():
     assert percent(0.12345) == "12.35" and percent(None) == "-"
     assert spread([0.1, None, 0.3]) == f"{mean([10, 30]):.2f} ± {stdev([10, 30]):.2f}"
     assert spread([None]) == "-" and spread([0.5]) == "50.00"
+
+
+def test_signs_that_mean_something_to_a_format():
+    row = ["a|b", "{$x^2$}~\\"]
+    assert markdown_table(["m", "n"], [row]).splitlines()[2] == r"| a\|b | {$x^2$}~\ |"
+    assert r"a|b & \{\$x\^{}2\$\}\~{}\textbackslash{} \\" in latex_table(["m", "n"], [row])
