@@ -1,0 +1,58 @@
+"""A run folder is one `fit`'s at a time, and a number is taken by a training that started."""
+
+import pytest
+
+from kcm_lightning.cli.run_folder import Claim, RunFolder
+from kcm_lightning.utils.errors import InputError
+from tests.run_commands import kcm
+
+
+def test_two_fits_never_share_a_folder(tmp_path):
+    first = Claim(tmp_path / "run")
+    with pytest.raises(InputError, match="another fit is at work"):
+        Claim(tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").touch()  # its training has started
+    first.give_back()
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    Claim(tmp_path / "run").give_back()
+
+
+def test_a_number_is_free_again_where_nothing_was_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = RunFolder(tmp_path / "mine.yaml")
+    path = runs.fresh()
+    claim = Claim(path)
+    (path / "events").touch()
+    claim.give_back()
+    assert not path.exists() and runs.fresh() == path
+
+
+def test_an_empty_number_never_hides_the_last_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = RunFolder(tmp_path / "mine.yaml")
+    trained = runs.fresh()
+    (trained / "checkpoints").mkdir()
+    (trained / "checkpoints" / "last.ckpt").touch()
+    runs.fresh()  # of a `fit` that was killed before it trained
+    assert runs.existing("last.ckpt", newest_only=True) == trained
+    started = runs.fresh()
+    (started / "config.yaml").touch()
+    with pytest.raises(InputError, match=f"no checkpoint last.ckpt in {started}"):
+        runs.existing("last.ckpt", newest_only=True)
+
+
+@pytest.mark.parametrize("holds", ["checkpoints/last.ckpt", "results.json"])
+def test_a_new_run_is_not_mixed_with_another_one(tmp_path, holds):
+    (tmp_path / holds).parent.mkdir(exist_ok=True)
+    (tmp_path / holds).touch()
+    with pytest.raises(InputError, match="already holds"):
+        RunFolder(None, str(tmp_path)).fresh()
+
+
+def test_a_fit_that_fails_on_its_options_takes_no_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong = ["--model.judge.num_classes=7", f"--model.teacher.name={tmp_path}"]
+    with pytest.raises(AssertionError, match="error: "):
+        kcm(tmp_path, "fit", "--config", "quickstart.yaml", *wrong)
+    assert not list((tmp_path / "runs").rglob("config.yaml"))
+    assert not (tmp_path / "runs" / "quickstart" / "0").exists()
