@@ -1,12 +1,11 @@
 """A trained run, for use from Python."""
 
-import json
-from dataclasses import dataclass
+from argparse import ArgumentError
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import move_data_to_device
@@ -14,8 +13,11 @@ from torch import Tensor
 
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import KCMDataModule
-from kcm_lightning.module import KCMModule
+from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.results.calibrated_file import read_calibrated
+from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.plain_files import read_json, read_yaml
 from kcm_lightning.utils.renamed_options import check_names
 
 
@@ -85,38 +87,91 @@ class Run:
 def load(folder: str | Path, calibrated: str | Path | None = None, device: str | torch.device = "cpu") -> Run:
     """Loads the best checkpoint of a run.
 
+    The classes that the run's `config.yaml` names are imported: load folders that you trust.
+
     Args:
         folder: the run folder, `runs/<configuration>/<number>`.
-        calibrated: YAML that `calibrate` wrote, whose thresholds and temperatures are used; None for those of
-            the run.
+        calibrated: YAML that `calibrate` wrote, whose thresholds and temperatures are used, and which may
+            hold nothing else; None for those of the run.
         device: where to put the models.
 
     Raises:
-        InputError: the folder holds no finished run of a collaboration.
+        InputError: the folder holds no finished run of a collaboration, a file of it is damaged, or its
+            checkpoint is of something else than its configuration.
     """
     folder = Path(folder)
-    checkpoint = folder / "checkpoints" / "best.ckpt"
-    for needed in (folder / "config.yaml", folder / "data.json", checkpoint):
+    checkpoint, config, known = (
+        folder / "checkpoints" / "best.ckpt",
+        folder / "config.yaml",
+        folder / "data.json",
+    )
+    for needed in (config, known, checkpoint):
         if not needed.is_file():
             raise InputError(f"{folder} holds no run: {needed} is missing")
-    if calibrated is not None and not Path(calibrated).is_file():
-        raise InputError(f"there is no file {str(calibrated)!r}")
+    place = _device(device)
+    gates = {} if calibrated is None else read_calibrated(calibrated)
+    saved = _saved(config)
+    module, data = _built(saved, config)
+    if not isinstance(module, KCMModule):
+        raise InputError(
+            f"{folder} holds a run of {type(module).__name__}, not of judge, student and large model"
+        )
+    class_names, data.image_shape = _known_of_the_data(known, data)
+    module.restore(read_checkpoint(checkpoint, "load"), str(checkpoint), data, class_names)
+    _set_gates(module, gates, calibrated)
+    module.to(place)
+    module.teacher.load(class_names, place)
+    return Run(module, data, class_names, precision=str(saved["trainer"].get("precision") or "32-true"))
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(
+            f"device={device!r} is none of this machine: {str(error).splitlines()[0]}"
+        ) from error
+    return place
+
+
+def _saved(config: Path) -> dict[str, Any]:
+    """The configuration of a run, which has a model, data and a trainer."""
+    saved = read_yaml(config)
+    for part in ("model", "data", "trainer"):
+        if not isinstance(saved.get(part), dict):
+            raise InputError(f"{config} is no configuration of a run: it has no {part}")
+    check_names(saved, str(config))
+    return saved
+
+
+def _built(saved: dict[str, Any], config: Path) -> tuple[LightningModule, Any]:
+    """The module and the data module of a configuration."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model")
     parser.add_subclass_arguments(LightningDataModule, "data")
-    saved = yaml.safe_load((folder / "config.yaml").read_text())
-    check_names(saved, str(folder / "config.yaml"))
-    config = parser.parse_object({"model": saved["model"], "data": saved["data"]})
-    if calibrated is not None:
-        config = parser.parse_object(yaml.safe_load(Path(calibrated).read_text()), config)
-    built = parser.instantiate_classes(config)
-    module, data = built.model, built.data
-    if not isinstance(module, KCMModule):
-        kind = saved["model"]["class_path"]
-        raise InputError(f"{folder} holds a run of {kind}, not of judge, student and large model")
-    module.restore(torch.load(checkpoint, map_location="cpu", weights_only=True), data)
-    known = json.loads((folder / "data.json").read_text())
-    class_names, data.image_shape = known["class_names"], known.get("image_shape") or data.image_shape
-    module.to(device)
-    module.teacher.load(class_names, torch.device(device))
-    return Run(module, data, class_names, precision=str(saved["trainer"]["precision"] or "32-true"))
+    try:
+        parsed = parser.parse_object({"model": saved["model"], "data": saved["data"]})
+        built = parser.instantiate_classes(parsed)
+    except InputError:
+        raise
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise InputError(f"{config}: {' '.join(str(error).split())}") from error
+    return built.model, built.data
+
+
+def _known_of_the_data(file: Path, data: KCMDataModule) -> tuple[list[str], tuple[int, ...] | None]:
+    """The classes of a run's data, and the shape of its images."""
+    known = read_json(file, largest=None)
+    names, shape = known.get("class_names"), known.get("image_shape") or data.image_shape
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{file} is none of a run: it has no class_names")
+    return names, shape if shape is None else tuple(shape)
+
+
+def _set_gates(module: KCMModule, gates: dict[str, Any], file: str | Path | None) -> None:
+    """Gives a module the thresholds and temperatures that `calibrate` has found."""
+    if "temperatures" in gates and isinstance(module, KCMCaptions):
+        raise InputError(f"{file} has temperatures, and captions have none: it is of another run")
+    module.thresholds = replace(module.thresholds, **gates.get("thresholds", {}))
+    module.temperatures = replace(module.temperatures, **gates.get("temperatures", {}))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 Plain = dict[str, Any]
 # attributes of data modules that say how a sample is prepared
-_PREPARATION = ("image_size", "mean", "std", "max_tokens", "max_length")
+_PREPARATION = ("image_shape", "image_size", "mean", "std", "max_tokens", "max_length")
 _PROBE = "Don't the 3 quick Foxes cost $4.50 in naïve cafés? <br/> C'est la VIE..."
 _SHOWN = 4  # differences that an error names
 
@@ -91,7 +91,8 @@ class MadeOf:
             yield f"--{option} was {self.layers.get('')}, is {now.layers.get('')}"
             return
         said: set[str] = set()
-        for name in sorted(self.settings.keys() & now.settings.keys(), key=lambda own: own.count(".")):
+        shared = self.settings.keys() & now.settings.keys()
+        for name in sorted(shared, key=lambda own: (own.count("."), own)):
             then, own = self.settings[name], now.settings[name]
             if _same(then, own):
                 continue
@@ -122,10 +123,8 @@ class MadeOf:
 
 def preparation_of(data: Any) -> Plain:
     """How a data module prepares a sample for the small models, as far as that is known before it is read."""
-    found = {name: _plain(getattr(data, name)) for name in _PREPARATION if hasattr(data, name)}
-    images = getattr(data, "images", None)
-    if isinstance(images, Tensor) and images.dim() == 4:
-        found["image"] = list(images.shape[1:])
+    known = {name: getattr(data, name, None) for name in _PREPARATION}
+    found = {name: _plain(value) for name, value in known.items() if value is not None}
     found |= preparation_by(getattr(getattr(data, "vocabulary", data), "tokenizer", None))
     return {name: value for name, value in found.items() if value is not _NOT_PLAIN}
 

@@ -65,14 +65,25 @@ class NamedWeights(L.LightningModule):
                 "takes its judge with --model.judge_ckpt"
             )
 
-    def check_weights(self, checkpoint: dict[str, Any], path: str, data: Any, class_names: list[str]) -> None:
+    def check_weights(
+        self, checkpoint: dict[str, Any], path: str, data: Any, class_names: list[str], advice: str = ""
+    ) -> None:
         """Refuses a checkpoint of something else, see `check_weights`."""
-        own = self.made_of(data, class_names)
-        check_weights(checkpoint, path, own, model=self.named_model, data=data, option=self.weights_option)
+        own, model = self.made_of(data, class_names), self.named_model
+        check_weights(
+            checkpoint, path, own, model=model, data=data, option=self.weights_option, advice=advice
+        )
 
 
 def check_weights(
-    checkpoint: dict[str, Any], path: str, own: MadeOf, *, model: nn.Module, data: Any, option: str
+    checkpoint: dict[str, Any],
+    path: str,
+    own: MadeOf,
+    *,
+    model: nn.Module,
+    data: Any,
+    option: str,
+    advice: str = "",
 ) -> None:
     """Refuses weights of something else; says where a checkpoint is too old to tell.
 
@@ -83,6 +94,7 @@ def check_weights(
         model: the small model.
         data: the data module.
         option: the option that holds the small model.
+        advice: what to do; by default to give the options that the checkpoint was made with.
 
     Raises:
         InputError: the weights are of something else, or no numbers; the options that differ are named.
@@ -101,7 +113,6 @@ def check_weights(
         MadeOf.read(checkpoint[_KEY]).compare(own, model=model, data=data, option=option)
     except ValueError as error:
         config = Path(path).parent.parent / "config.yaml"
-        given = f"--config {config} has them" if config.is_file() else "the configuration of its run has them"
-        raise InputError(
-            f"{path} is of another model or other data: {error}; give the options it was made with, {given}"
-        ) from error
+        known = f"--config {config}" if config.is_file() else "the config.yaml of its run"
+        advice = advice or f"give the options that it was made with, as {known} has them"
+        raise InputError(f"{path} is of another model or other data: {error}; {advice}") from error

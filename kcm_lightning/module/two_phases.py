@@ -137,7 +137,8 @@ class TwoPhases(NamedWeights):
         self, checkpoint: dict[str, Any], path: str, data: KCMDataModule, class_names: list[str]
     ) -> None:
         """Takes what a checkpoint holds, for use without a Trainer; the data of `data` are not read."""
-        self.check_weights(checkpoint, path, data, class_names)
+        advice = "its config.yaml or data.json has been changed since: put back what it was"
+        self.check_weights(checkpoint, path, data, class_names, advice)
         self.load_state_dict(checkpoint["state_dict"])
 
     def on_fit_start(self) -> None:

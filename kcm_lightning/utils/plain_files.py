@@ -17,7 +17,7 @@ _NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, 
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file of options: plain values only.
+    """A YAML file of options: plain values only; an empty file has none.
 
     Args:
         path: the file, of 1 MiB at most.
@@ -33,7 +33,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply: give at most {DEEPEST} levels") from error
-    return _checked(found, path, MOST_VALUES)
+    return _checked({} if found is None else found, path, MOST_VALUES)
 
 
 def read_json(path: str | Path, largest: int | None = LARGEST_JSON) -> dict[str, Any]:

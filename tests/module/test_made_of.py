@@ -16,7 +16,7 @@ class Data:
     mean, std = (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
 
     def __init__(self, max_tokens: int = 40, image_size: int = 32):
-        self.max_tokens, self.images = max_tokens, torch.zeros(2, 3, image_size, image_size)
+        self.max_tokens, self.image_shape = max_tokens, (3, image_size, image_size)
 
 
 def difference(then: nn.Module, now: nn.Module, **options) -> str:
@@ -105,7 +105,7 @@ def test_options_that_an_older_version_does_not_know_are_passed_over():
         ({"classes": ["ant", "bee", "cow"]}, "classes are other ones (class 2 was 'cat', is 'cow')"),
         ({"classes": ["ant", "bee"]}, "the data had 3 classes, have 2"),
         ({"data": Data(max_tokens=80)}, "--data.max_tokens was 40, is 80"),
-        ({"data": Data(image_size=64)}, "image was [3, 32, 32], is [3, 64, 64]"),
+        ({"data": Data(image_size=64)}, "image_shape was [3, 32, 32], is [3, 64, 64]"),
     ],
 )
 def test_other_classes_and_otherwise_prepared_data_are_told(options, said):

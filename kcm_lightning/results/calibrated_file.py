@@ -1,0 +1,72 @@
+"""The file that `calibrate` writes: the gates' settings, and nothing that a configuration could hold else."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.plain_files import read_yaml
+
+NAME = "calibrated.yaml"
+_SETTINGS: dict[str, Any] = {"thresholds": Thresholds, "temperatures": Temperatures}
+
+
+def read_calibrated(path: str | Path) -> dict[str, dict[str, float | None]]:
+    """Thresholds and temperatures out of a file that `calibrate` has written.
+
+    No class can be named there: nothing of it is imported.
+
+    Args:
+        path: YAML with `model.init_args.thresholds` and, for classes, `model.init_args.temperatures`.
+
+    Returns:
+        Numbers by the names of the models, of "thresholds" and of "temperatures", as far as the file has
+        them.
+
+    Raises:
+        InputError: it holds anything else, or a number outside its range.
+    """
+    settings: Any = read_yaml(path)
+    for name, place in (("model", ""), ("init_args", "model.")):
+        _refuse_others(path, settings, place, {name})
+        settings = settings.get(name)
+        if not isinstance(settings, dict):
+            raise InputError(f"{path} holds no thresholds: it is none of those that `calibrate` writes")
+    _refuse_others(path, settings, "model.init_args.", set(_SETTINGS))
+    return {name: _numbers(path, name, given) for name, given in settings.items()}
+
+
+def _refuse_others(path: str | Path, tree: dict[str, Any], place: str, known: set[str]) -> None:
+    if others := [f"{place}{name}" for name in tree if name not in known]:
+        raise InputError(
+            f"{path} holds {', '.join(others[:3])}: a file of `calibrate` has thresholds and temperatures "
+            "alone; give other options on the command line, or in a configuration of another name"
+        )
+
+
+def _numbers(path: str | Path, name: str, given: Any) -> dict[str, float | None]:
+    """One of the settings, its numbers within their range."""
+    kind, place = _SETTINGS[name], f"model.init_args.{name}"
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: {place} holds no names with numbers")
+    _refuse_others(path, given, f"{place}.", {field.name for field in fields(kind)})
+    try:
+        numbers = {who: _number(value) for who, value in given.items()}
+        kind(**numbers)
+    except ValueError as error:
+        raise InputError(f"{path}: {place}: {error}") from error
+    return numbers
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one as 1e-3, which is a text to YAML; null stays null."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InputError(f"{value!r} is no number")
+    try:
+        return float(value)
+    except ValueError as error:
+        raise InputError(f"{value!r} is no number") from error
