@@ -24,7 +24,7 @@ from kcm_lightning.callbacks import (
 )
 from kcm_lightning.cli.parser import one_line
 from kcm_lightning.cli.results_folder import results_folder
-from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable
+from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable, has_started
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.results import (
@@ -213,6 +213,10 @@ class KCMCLI(LightningCLI):
         if self.trainer.fast_dev_run:
             return
         self._check_done(self.trainer.num_training_batches, "training")
+        if not has_started(self.folder):
+            raise InputError(
+                "nothing was trained: look at --trainer.max_epochs, max_steps and max_time, and run it again"
+            )
         self._say_what_was_not_done()
         print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
 
