@@ -1,56 +1,63 @@
 """Answers of a large model on disk, so that nothing is asked twice."""
 
 import hashlib
-import sqlite3
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from kcm_lightning.core.predictions import Query
+from kcm_lightning.large.answer_table import AnswerTable, Key
 from kcm_lightning.large.base import LargeClassifier, LargeModel
-from kcm_lightning.large.database import open_database
+from kcm_lightning.large.input_digests import input_digests
 from kcm_lightning.utils.errors import InputError
 
 
 class CachedModel(LargeModel):
     """A large model that answers a question once and from then on reads the answer from disk.
 
-    An SQLite file, one row a question; the key is the model's identity, the data set, the sample and what the
-    hint changed in the prompt. A batch is committed before it is used, so a crash loses nothing.
+    An SQLite file, one row a question. The key is of contents: the model's identity, the class names in their
+    order, the input, and what the hint changed in the prompt; each row has a checksum. A batch is committed
+    before it is used, so a crash loses nothing.
+
+    A damaged row is taken out, counted and asked again; of a paid model it stops the command, which asks
+    again, and pays, when it is run again.
 
     Args:
         model: the large model.
         folder: where the file lies; made when missing.
-        dataset: name of the data set that the sample ids refer to.
     """
 
     file: str
-    schema: str
+    former: str  # the table of earlier versions, whose keys said nothing of the inputs
     model: LargeModel
     keeps_own_answers = True
 
-    def __init__(self, model: LargeModel, folder: str, dataset: str):
-        self.model, self.dataset = model, dataset
+    def __init__(self, model: LargeModel, folder: str):
+        self.model = model
         self.paid, self.uses_hint = model.paid, model.uses_hint
-        self.path = Path(folder) / self.file
-        try:
-            self._connection = open_database(self.path)
-            # a commit does not wait for the disk: a killed process loses nothing, a power cut at most what
-            # can be asked again
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(self.schema)
-        except (OSError, sqlite3.Error) as error:
+        self._table = AnswerTable(Path(folder) / self.file)
+        if count := self._table.rows_of(self.former):
+            self._leave_former(count)
+
+    def _leave_former(self, count: int) -> None:
+        said = (
+            f"{self._table.path} has {count} answers of an earlier version, which did not keep what they are "
+            "answers to"
+        )
+        if self.paid:
             raise InputError(
-                f"--model.cache: {self.path} cannot be used: {error}; give a folder to write to"
-            ) from error
+                f"--model.cache: {said}, and the large model is paid: to buy all anew, give another folder"
+            )
+        rank_zero_warn(f"{said}: they are not used, and what is needed is asked anew")
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         self.model.load(class_names, device)
-        self._key = f"{self.model.identity} {self.dataset}"
+        self._key = hashlib.sha256(json.dumps([self.model.identity, class_names]).encode()).digest()[:16]
 
     @property
     def identity(self) -> str:
@@ -63,77 +70,91 @@ class CachedModel(LargeModel):
         self.model.check_before_fit()
 
     def usage(self) -> dict:
-        return self.model.usage()
+        usage = self.model.usage()
+        if not self._table.damaged:
+            return usage
+        damaged = {"damaged_answers_asked_again": self._table.damaged}
+        return usage | {"this_command": usage.get("this_command", {}) | damaged}
 
-    def keys(self, query: Query, sample_ids: list[int]) -> list[tuple[int, bytes]]:
-        """Sample id and digest of the prompt of each sample."""
-        return list(zip(sample_ids, map(digest, self.model.prompt_keys(query)), strict=True))
+    def keys(self, query: Query) -> list[Key]:
+        """Digests of input and prompt of each sample."""
+        prompts = map(digest, self.model.prompt_keys(query))
+        return list(zip(input_digests(query.inputs), prompts, strict=True))
 
-    def stored(
-        self, table: str, columns: str, sample_ids: list[int]
-    ) -> dict[tuple[int, bytes], Sequence[Any]]:
-        """What a table has of some samples, by sample id and digest of the prompt."""
-        found = {}
-        for start in range(0, len(sample_ids), 10_000):  # SQLite takes 32,766 parameters a statement
-            part = sample_ids[start : start + 10_000]
-            places = ",".join("?" * len(part))
-            query = f"SELECT sample, prompt, {columns} FROM {table} WHERE model = ? AND sample IN ({places})"
-            for sample, prompt, *values in self._connection.execute(query, [self._key, *part]):
-                found[sample, prompt] = values
+    def stored(self, keys: list[Key]) -> dict[Key, bytes]:
+        """What the file has under some keys.
+
+        Raises:
+            InputError: a row of a paid model is damaged.
+        """
+        before = self._table.damaged
+        found = self._table.read(self._key, keys)
+        if count := self._table.damaged - before:
+            said = f"{count} of the answers in {self._table.path} were damaged"
+            if self.paid:
+                raise InputError(f"{said} and are taken out; the same command asks, and pays, for them again")
+            if not before:
+                rank_zero_warn(f"{said}: they are asked again")
         return found
 
-    def insert(self, table: str, rows: list[tuple]) -> None:
-        """Writes rows, each a key and values, all or none of them."""
-        if rows:
-            places = ", ".join("?" * (1 + len(rows[0])))
-            with self._connection:
-                self._connection.executemany(
-                    f"INSERT OR REPLACE INTO {table} VALUES ({places})", [(self._key, *row) for row in rows]
-                )
+    def store(self, values: Mapping[Key, bytes]) -> None:
+        """Keeps answers, all or none of them."""
+        self._table.write(self._key, values)
 
 
 class CachedClassifier(CachedModel, LargeClassifier):
     """A large classifier whose distributions are kept on disk."""
 
     model: LargeClassifier
-    file, schema = (
-        "answers.sqlite",
-        """CREATE TABLE IF NOT EXISTS distributions (
-    model TEXT, sample INTEGER, prompt BLOB, positions INTEGER, value BLOB,
-    PRIMARY KEY (model, sample, prompt)) WITHOUT ROWID""",
-    )
+    file, former = "answers.sqlite", "distributions"
 
     def distribution(self, query: Query) -> Tensor:
-        """Distributions out of the file; what is not there is asked and stored."""
+        """Distributions out of the file; what is not there is asked, equal questions once, and stored."""
         if query.sample_ids is None:
             return self.model.distribution(query)
-        sample_ids = query.sample_ids.tolist()
-        keys = self.keys(query, sample_ids)
-        stored = self.stored("distributions", "positions, value", sample_ids)
-        found = [_unpacked(*stored[key]) if key in stored else None for key in keys]
-        missing = [row for row, value in enumerate(found) if value is None]
-        if missing:
-            whole = len(missing) == len(found)
-            fresh = self.model.distribution(query if whole else query.rows(torch.tensor(missing)))
-            values = fresh.float().cpu().numpy()
-            answered = (~np.isnan(values).any(axis=(1, 2))).nonzero()[0].tolist()
-            self.insert("distributions", [(*keys[missing[i]], *_packed(values[i])) for i in answered])
-            if whole:
+        keys = self.keys(query)
+        answers = self.stored(keys)
+        if missing := first_rows(keys, answers):
+            everything = len(missing) == len(keys)
+            fresh = self._asked(query if everything else query.rows(torch.tensor(list(missing.values()))))
+            values = fresh.cpu().numpy()
+            own = {key: value.tobytes() for key, value in zip(missing, values, strict=True)}
+            answered = ~np.isnan(values).any(axis=(1, 2))
+            self.store({key: own[key] for key, said in zip(missing, answered, strict=True) if said})
+            if everything:
                 return fresh
-            for row, value in zip(missing, values, strict=True):
-                found[row] = value
-        whole_batch = cast(list[np.ndarray], found)  # nothing is missing now
-        return torch.from_numpy(np.stack(whole_batch)).to(query.sample_ids.device)  # (B, L, V)
+            answers |= own
+        return self._together([answers[key] for key in keys]).to(query.sample_ids.device)
+
+    def _asked(self, query: Query) -> Tensor:
+        fresh = self.model.distribution(query).float()
+        if fresh.ndim != 3 or fresh.shape[:2] != (len(query), 1):
+            raise InputError(
+                f"{type(self.model).__name__}.distribution returned the shape {tuple(fresh.shape)} for "
+                f"{len(query)} samples, and not ({len(query)}, 1, classes)"
+            )
+        return fresh
+
+    def _together(self, rows: list[bytes]) -> Tensor:
+        """Stored distributions as one tensor, shape `(B, 1, V)`."""
+        if len(set(map(len, rows))) > 1:
+            raise InputError(
+                f"{self._table.path} has answers of several lengths under one model: the `identity` of "
+                f"{type(self.model).__name__} does not tell its variants apart"
+            )
+        values = np.frombuffer(b"".join(rows), dtype="<f4").reshape(len(rows), 1, -1)
+        return torch.from_numpy(values.copy())
 
 
-def _packed(value: np.ndarray) -> tuple[int, bytes]:
-    return value.shape[0], value.astype("<f4").tobytes()
-
-
-def _unpacked(positions: int, value: bytes) -> np.ndarray:
-    return np.frombuffer(value, dtype="<f4").reshape(positions, -1)
+def first_rows(keys: list[Key], answers: Mapping[Key, object]) -> dict[Key, int]:
+    """Of each key without an answer the first row that has it."""
+    rows: dict[Key, int] = {}
+    for row, key in enumerate(keys):
+        if key not in answers:
+            rows.setdefault(key, row)
+    return rows
 
 
 def digest(prompt: bytes) -> bytes:
     """Sixteen bytes that stand for a prompt; none for a plain one."""
-    return hashlib.blake2b(prompt, digest_size=16).digest() if prompt else b""
+    return hashlib.sha256(prompt).digest()[:16] if prompt else b""

@@ -1,5 +1,6 @@
 """What every large model is to the rest of the project."""
 
+import json
 from abc import ABC, abstractmethod
 
 import torch
@@ -40,7 +41,11 @@ class LargeModel(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Text that differs between models, weights and prompt templates that could answer differently."""
+        """Text that differs between models, weights and prompt templates that could answer differently.
+
+        The cache, which adds class names, inputs and hints, takes answers under one identity for equal. It is
+        asked for after `load`.
+        """
 
     @abstractmethod
     def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
@@ -64,8 +69,17 @@ class LargeModel(ABC):
         return {}
 
     def prompt_keys(self, query: Query) -> list[bytes]:
-        """What the hint changes in the prompt of each sample: the cache's key beside the sample id."""
-        return [b""] * len(query)
+        """What the hint changes in the prompt of each sample: the cache's key beside the input.
+
+        By default the whole hint, where the model uses hints.
+        """
+        hint = query.hint
+        if hint is None or not self.uses_hint:
+            return [b""] * len(query)
+        if isinstance(hint, Tensor):
+            return [row.float().cpu().numpy().tobytes() for row in hint]
+        pairs = zip(hint.prediction, hint.confidence.tolist(), strict=True)
+        return [json.dumps(pair).encode() for pair in pairs]
 
 
 class LargeClassifier(LargeModel):

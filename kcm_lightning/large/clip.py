@@ -1,6 +1,6 @@
 """CLIP, or any dual encoder of images and texts, as a zero-shot classifier."""
 
-import hashlib
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,16 @@ from kcm_lightning.core.prompts import PLAIN_PROMPT, check_template, class_promp
 from kcm_lightning.core.pruning import without_classes
 from kcm_lightning.large.base import LargeClassifier
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.hugging_face import fingerprint, freeze, from_pretrained, precision_on
+from kcm_lightning.utils.hugging_face import (
+    check_precision,
+    fingerprint,
+    freeze,
+    from_pretrained,
+    most_tokens,
+    precision_on,
+    processed,
+    whole_model,
+)
 
 # The templates that CLIP's authors publish for CIFAR-100 (openai/CLIP, data/prompts.md, MIT license).
 _ADJECTIVES = ("", "blurry ", "black and white ", "low contrast ", "high contrast ", "bad ", "good ")
@@ -26,13 +35,12 @@ class CLIP(LargeClassifier):
     """A dual encoder that `AutoModel` loads, used by similarity of image and class prompts.
 
     With `probability_bins`, equation 2: each class's prompt states the small model's probability of that
-        class,
-    rounded to a bin. All `bins * classes` prompts are encoded once, so a modified prompt costs no more than a
-    plain one. Without a hint the prompts are the plain ones.
+    class, rounded to a bin. All `bins * classes` prompts are encoded once, so a modified prompt costs no more
+    than a plain one. Without a hint the prompts are the plain ones.
 
     Args:
         name: hub name or folder of a model that `AutoModel` loads and that encodes images and texts (CLIP,
-            SigLIP).
+            SigLIP, ALIGN).
         templates: prompts of a class: "published" (the default: the 18 of CLIP's authors, features averaged),
             "single" ("This is a photo of a {label}"), or a list of your own templates with `{label}`.
         probability_bins: how many probabilities a prompt can state (equation 2), for instance 11 for steps of
@@ -44,6 +52,7 @@ class CLIP(LargeClassifier):
     """
 
     _text: Tensor
+    _class_names: list[str] | None = None  # those that `_text` is of
 
     def __init__(
         self,
@@ -53,6 +62,7 @@ class CLIP(LargeClassifier):
         pruned_classes: list[int] | None = None,
         precision: str = "auto",
     ):
+        check_precision(precision)
         if probability_bins is not None and probability_bins < 2:
             raise InputError(
                 f"--model.teacher.probability_bins={probability_bins} must be at least 2, or null"
@@ -66,29 +76,36 @@ class CLIP(LargeClassifier):
         self.model: Any = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
-        if self.model is not None:
-            self.model.to(device)
-            self._text = self._text.to(device)
-            return
         if not set(self.pruned_classes) <= set(range(len(class_names))):
             raise InputError(
                 f"--model.teacher.pruned_classes: give some of the classes 0 to {len(class_names) - 1}"
             )
-        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+        if len({name.replace("_", " ") for name in class_names}) < len(class_names):
+            raise InputError(
+                "two classes of the data have one name, so that CLIP cannot tell them apart: rename one"
+            )
+        if self.model is None:
+            from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-        option = "--model.teacher.name"
-        model = from_pretrained(AutoModel, self.name, option)
-        self.processor = from_pretrained(AutoImageProcessor, self.name, option)
-        self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
-        self.model = freeze(model, device, precision_on(self.precision, device))
-        self._names_digest = hashlib.sha256("\n".join(class_names).encode()).hexdigest()[:16]
-        self._text = self._encode_prompts(class_names)
+            option = "--model.teacher.name"
+            model = whole_model(AutoModel, self.name, option)
+            _check_is_dual_encoder(model, self.name)
+            self.processor = from_pretrained(AutoImageProcessor, self.name, option)
+            self._tokenizer = from_pretrained(AutoTokenizer, self.name, option)
+            self.model = freeze(model, device, precision_on(self.precision, device))
+        self.model.to(device)
+        if class_names != self._class_names:
+            self._text, self._class_names = self._encode_prompts(class_names), class_names
+        self._text = self._text.to(device)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model, self.processor, self._tokenizer)
 
     @property
     def identity(self) -> str:
-        prompts = hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:16]
-        details = f"{prompts} {self._names_digest} {self.bins} {self.pruned_classes}"
-        return f"CLIP {fingerprint(self.name)} {self.model.dtype} {details}"
+        asked = f"{self.templates} {self.bins} {self.pruned_classes}"
+        return f"CLIP {self._fingerprint} {self.model.dtype} {asked}"
 
     def prompt_keys(self, query: Query) -> list[bytes]:
         if self.bins is None or query.hint is None:
@@ -99,9 +116,12 @@ class CLIP(LargeClassifier):
     @torch.no_grad()
     def distribution(self, query: Query) -> Tensor:
         """Probabilities of the data's classes; the inputs are images, uint8, shape `(B, 3, H, W)`."""
-        pixels = self.processor(images=query.inputs, return_tensors="pt")["pixel_values"]
+        pixels = {
+            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
+            for name, value in processed(self.processor, query.inputs).items()
+        }
         with torch.autocast(query.inputs.device.type, enabled=False):
-            image = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
+            image = self.model.get_image_features(**pixels)
             image = F.normalize(_features(image).float(), dim=-1)  # (B, D)
             logits = image @ self._text.flatten(0, 1).T  # (B, (bins + 1) * V)
             logits = logits.unflatten(-1, self._text.shape[:2])  # (B, bins + 1, V)
@@ -110,8 +130,14 @@ class CLIP(LargeClassifier):
             else:
                 bins = self._bins_of(query.hint.to(logits.device), self.bins)  # (B, V)
                 logits = logits.gather(1, bins.unsqueeze(1)).squeeze(1)
-            logits = logits * self.model.logit_scale.float().exp() + getattr(self.model, "logit_bias", 0.0)
+            logits = logits * self._scale() + getattr(self.model, "logit_bias", 0.0)
             return logits.softmax(-1).unsqueeze(1)  # (B, 1, V)
+
+    def _scale(self) -> Tensor:
+        """What similarities are multiplied by; ALIGN has a temperature instead."""
+        if hasattr(self.model, "logit_scale"):
+            return self.model.logit_scale.float().exp()
+        return 1 / self.model.temperature.float()
 
     def _bins_of(self, hint: Tensor, count: int) -> Tensor:
         """Which of the prompts of each class is used, `(B, V)`."""
@@ -129,14 +155,26 @@ class CLIP(LargeClassifier):
         ]
         # SigLIP was trained on texts padded to full length, CLIP masks its padding
         padding = "max_length" if self.model.config.model_type.startswith("siglip") else True
+        length = most_tokens(self.model.text_model, self._tokenizer)
+        options = {"padding": padding, "truncation": True, "max_length": length, "return_tensors": "pt"}
         features = []
         for start in range(0, len(texts), 256):
-            part = texts[start : start + 256]
-            tokens = self._tokenizer(part, padding=padding, truncation=True, return_tensors="pt")
+            tokens = self._tokenizer(texts[start : start + 256], **options)
             features.append(_features(self.model.get_text_features(**tokens.to(self.model.device))).float())
         by_prompt = F.normalize(torch.cat(features), dim=-1)
         by_prompt = by_prompt.unflatten(0, (len(stated), len(class_names), len(self.templates)))
         return F.normalize(by_prompt.mean(2), dim=-1)
+
+
+def _check_is_dual_encoder(model: Any, name: str) -> None:
+    parts = ("get_image_features", "get_text_features", "text_model")
+    if not all(hasattr(model, part) for part in parts) or not (
+        hasattr(model, "logit_scale") or hasattr(model, "temperature")
+    ):
+        raise InputError(
+            f"--model.teacher.name: {name!r} is a {type(model).__name__}, which does not compare images with "
+            "texts as CLIP does; give a CLIP, SigLIP or ALIGN"
+        )
 
 
 def _features(output: Any) -> Tensor:

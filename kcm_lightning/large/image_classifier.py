@@ -1,5 +1,6 @@
 """Any Hugging Face image classifier as the large model."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -7,45 +8,67 @@ from torch import Tensor
 
 from kcm_lightning.core.predictions import Query
 from kcm_lightning.large.base import LargeClassifier
-from kcm_lightning.utils.hugging_face import fingerprint, freeze, from_pretrained, label_order, precision_on
+from kcm_lightning.utils.class_names import Labels
+from kcm_lightning.utils.hugging_face import (
+    check_precision,
+    fingerprint,
+    freeze,
+    from_pretrained,
+    label_order,
+    precision_on,
+    processed,
+    whole_model,
+)
 
 
 class ImageClassifier(LargeClassifier):
-    """A model that `AutoModelForImageClassification` loads.
-
-    Its classes are matched to the data's by name where both have the same names, else by position.
+    """A model that `AutoModelForImageClassification` loads, timm's among them.
 
     Args:
         name: hub name or folder of the model; a fine-tuning (`image_classifier_finetune.yaml`) writes such a
             folder.
         precision: number format of the weights: "float32", "float16", "bfloat16", or "auto", the default
             (half precision on a GPU, float32 elsewhere).
+        labels: which of the model's classes is which of the data's: "by_name", the default (case, `_` and `-`
+            do not count; names that only count up, as `LABEL_0`, are taken in order); "by_position", in the
+            same order, where no name matches; or the data's names by the model's, for names that differ.
     """
 
-    def __init__(self, name: str, precision: str = "auto"):
-        self.name, self.precision = name, precision
+    def __init__(self, name: str, precision: str = "auto", labels: Labels = "by_name"):
+        check_precision(precision)
+        self.name, self.precision, self.labels = name, precision, labels
         self.model: Any = None
 
     def load(self, class_names: list[str], device: torch.device) -> None:
-        if self.model is not None:
-            self.model.to(device)
-            return
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
+        finetuning = "image_classifier_finetune.yaml"
+        if self.model is None:
+            from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-        model = from_pretrained(AutoModelForImageClassification, self.name, "--model.teacher.name")
-        self.processor = from_pretrained(AutoImageProcessor, self.name, "--model.teacher.name")
-        option, finetuning = "--model.teacher.name", "image_classifier_finetune.yaml"
-        self.order = label_order(model.config, class_names, option=option, finetuning=finetuning)
-        self.model = freeze(model, device, precision_on(self.precision, device))
+            option = "--model.teacher.name"
+            model = whole_model(AutoModelForImageClassification, self.name, option, finetuning=finetuning)
+            self.processor = from_pretrained(AutoImageProcessor, self.name, option)
+            self.model = freeze(model, device, precision_on(self.precision, device))
+        self.model.to(device)
+        self.order = label_order(
+            self.model.config,
+            class_names,
+            labels=self.labels,
+            option="--model.teacher",
+            finetuning=finetuning,
+        )
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model, self.processor)
 
     @property
     def identity(self) -> str:
-        return f"ImageClassifier {fingerprint(self.name)} {self.model.dtype}"
+        return f"ImageClassifier {self._fingerprint} {self.model.dtype} {self.labels}"
 
     @torch.no_grad()
     def distribution(self, query: Query) -> Tensor:
         """Probabilities of the data's classes; the inputs are images, uint8, shape `(B, 3, H, W)`."""
-        pixels = self.processor(images=query.inputs, return_tensors="pt")["pixel_values"]
+        pixels = processed(self.processor, query.inputs)["pixel_values"]
         with torch.autocast(query.inputs.device.type, enabled=False):
             logits = self.model(pixels.to(self.model.device, self.model.dtype)).logits.float()
             probabilities = logits.softmax(-1)

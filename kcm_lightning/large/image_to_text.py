@@ -1,5 +1,6 @@
 """Any Hugging Face captioner as the large model: BLIP, BLIP-2, GIT."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from kcm_lightning.core.predictions import Prediction, Query
 from kcm_lightning.core.prompts import check_template
 from kcm_lightning.large.captioner import TOP_K, CaptionAnswer, LargeCaptioner, TokenSteps, join
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.hugging_face import PRECISIONS, fingerprint, freeze, from_pretrained, precision_on
+from kcm_lightning.utils.hugging_face import (
+    check_precision,
+    fingerprint,
+    freeze,
+    from_pretrained,
+    precision_on,
+    whole_model,
+)
 from kcm_lightning.utils.image_io import open_image
 
 
@@ -48,11 +56,14 @@ class ImageToText(LargeCaptioner):
     ):
         if hint is not None:
             check_template(hint, (), "--model.teacher.hint")
-        if batch_size < 1:
-            raise InputError(f"--model.teacher.batch_size={batch_size} must be at least 1")
-        if precision not in (*PRECISIONS, "int8", "auto"):
-            known = ", ".join(PRECISIONS)
-            raise InputError(f"--model.teacher.precision={precision!r} is none of {known}, int8, auto")
+        for option, number in (
+            ("beams", beams),
+            ("max_new_tokens", max_new_tokens),
+            ("batch_size", batch_size),
+        ):
+            if number < 1:
+                raise InputError(f"--model.teacher.{option}={number} must be at least 1")
+        check_precision(precision, "int8")
         self.name, self.prompt, self.hint, self.precision = name, prompt, hint, precision
         self.beams, self.max_new_tokens, self.batch_size = beams, max_new_tokens, batch_size
         self.uses_hint = hint is not None
@@ -66,20 +77,29 @@ class ImageToText(LargeCaptioner):
 
         option = "--model.teacher.name"
         self.processor = from_pretrained(AutoProcessor, self.name, option)
+        if not hasattr(self.processor, "tokenizer") or not hasattr(self.processor, "image_processor"):
+            raise InputError(
+                f"{option}: {self.name!r} does not say how it takes images and texts (it has no processor): "
+                "give another"
+            )
         self.tokenizer = self.processor.tokenizer
         self.tokenizer.padding_side = "left"  # what is generated follows the prompt
         if self.precision == "int8":
-            model = from_pretrained(AutoModelForImageTextToText, self.name, option, **_in_8_bits())
+            model = whole_model(AutoModelForImageTextToText, self.name, option, **_in_8_bits())
             self.model = model.eval()
         else:
             dtype = precision_on(self.precision, device)  # some models keep parts of themselves in float32
-            model = from_pretrained(AutoModelForImageTextToText, self.name, option, dtype=dtype)
+            model = whole_model(AutoModelForImageTextToText, self.name, option, dtype=dtype)
             self.model = freeze(model, device)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model, self.processor)
 
     @property
     def identity(self) -> str:
         asked = f"{self.prompt!r} {self.hint!r} {self.beams} {self.max_new_tokens}"
-        return f"ImageToText {fingerprint(self.name)} {self.precision} {self.model.dtype} {asked}"
+        return f"ImageToText {self._fingerprint} {self.precision} {self.model.dtype} {asked}"
 
     def prompt_keys(self, query: Query) -> list[bytes]:
         return [prompt.encode() for prompt in self._prompts(query.hint, len(query)) or [""] * len(query)]

@@ -3,14 +3,19 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kcm_lightning.core.predictions import Purpose, Query
 from kcm_lightning.large.base import LargeClassifier, LargeModel, spread
+from kcm_lightning.utils.class_names import nearest, plain_name, plain_names, shortened
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.json_lines import read_json_lines
+from kcm_lightning.utils.strict_json import whole_number
+
+_Answer = tuple[int, float, str | None]  # class index, confidence, and the text it is to where that is known
 
 
 class RecordedFile(LargeModel):
@@ -28,7 +33,7 @@ class RecordedFile(LargeModel):
             raise InputError(f"--model.teacher.recorded_confidence={recorded_confidence} is outside [0, 1]")
         self.path, self.recorded_confidence = Path(path), recorded_confidence
         self.answers: dict = {}
-        self._loaded = False
+        self._loaded_for: list[str] | None = None  # the class names that `answers` are of
 
     @property
     def identity(self) -> str:
@@ -57,9 +62,10 @@ class RecordedFile(LargeModel):
 class Recorded(RecordedFile, LargeClassifier):
     """Class names out of a file of JSON lines.
 
-    Each line has `answer`, a class name, perhaps `confidence`, a fraction in [0, 1], and says which sample it
-    is of: `index`, the sample id as `predictions.jsonl` has it, or `text`, the very text. In `fit`, a sample
-    without an answer is one that the model is not confident of; in `test` it is an error.
+    Each line has `answer`, a class name (case, `_` and `-` do not count), perhaps `confidence`, a fraction in
+    [0, 1], and says which sample it is of: `index`, the sample id as `predictions.jsonl` has it, or `text`,
+    the very text; with both, the text is compared. In `fit`, a sample without an answer is one that the model
+    is not confident of; in `test` it is an error.
 
     Args:
         path: the file of JSON lines.
@@ -67,33 +73,35 @@ class Recorded(RecordedFile, LargeClassifier):
     """
 
     def load(self, class_names: list[str], device: torch.device) -> None:
-        self.device, self.classes = device, len(class_names)
-        if not self._loaded:
-            words = [name.lower() for name in class_names]
-            self.answers = self.read(lambda row, number: self._parse(row, number, words), what="answer")
-            self._loaded = True
+        self.device, self.class_names = device, class_names
+        names = plain_names(class_names, "the data's")
+        if names != self._loaded_for:
+            self.answers = self.read(lambda row, number: self._parse(row, number, names), what="answer")
+            self._loaded_for = names
 
-    def _parse(self, row: dict, number: int, words: list[str]) -> tuple[int | str, tuple[int, float]]:
+    def _parse(self, row: dict, number: int, names: list[str]) -> tuple[int | str, _Answer]:
+        where = f"{self.path}, line {number}"
         try:
-            key = row["text"] if row.get("index") is None else int(row["index"])
-            answer, confidence = str(row["answer"]).strip(), row.get("confidence")
-            confidence = self.recorded_confidence if confidence is None else float(confidence)
-        except (ValueError, KeyError, TypeError) as error:
+            text = row.get("text")
+            key = text if row.get("index") is None else whole_number(row["index"])
+            answer, confidence = row["answer"], fraction(row.get("confidence"), self.recorded_confidence)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{where}: not `answer` with `index` or `text` ({error!r})") from error
+        if not isinstance(key, int | str) or not isinstance(text, str | None):
+            raise InputError(f"{where}: not `answer` with `index`, a whole number, or `text`, a text")
+        if isinstance(answer, bool) or not isinstance(answer, str | int) or plain_name(answer) not in names:
             raise InputError(
-                f"{self.path}, line {number}: not `answer` with `index` or `text` ({error!r})"
-            ) from error
-        if answer.lower() not in words or not 0 <= confidence <= 1 or not isinstance(key, int | str):
-            raise InputError(
-                f"{self.path}, line {number}: {answer!r} with confidence {confidence} is no answer to these "
-                "data"
+                f"{where}: {answer!r} is none of the data's class names"
+                f"{nearest(str(answer), self.class_names)}: {shortened(self.class_names)}"
             )
-        return key, (words.index(answer.lower()), confidence)
+        return key, (names.index(plain_name(answer)), confidence, text)
 
     def distribution(self, query: Query) -> Tensor:
         """The recorded class's probability, the rest evenly over the others.
 
         Raises:
-            InputError: a sample has no answer, and the query is not to teach; it is named.
+            InputError: a sample has no answer, and the query is not to teach, or an answer to another text;
+                it is named.
         """
         found = self._find(query)
         if query.purpose is Purpose.INFERENCE and None in found:
@@ -101,13 +109,39 @@ class Recorded(RecordedFile, LargeClassifier):
                 f"{self.path} has no answer to sample{_named(query, found.index(None))}; if only routed "
                 "samples are recorded, leave the comparison out with --model.compare=false"
             )
-        labels, confidences = zip(*(answer or (-1, 0.0) for answer in found), strict=True)
-        return spread(torch.tensor(labels), torch.tensor(confidences), self.classes).to(self.device)
+        labels, confidences, _ = zip(*(answer or (-1, 0.0, None) for answer in found), strict=True)
+        classes = len(self.class_names)
+        return spread(torch.tensor(labels), torch.tensor(confidences), classes).to(self.device)
 
-    def _find(self, query: Query) -> list[tuple[int, float] | None]:
+    def _find(self, query: Query) -> list[_Answer | None]:
         ids = [None] * len(query) if query.sample_ids is None else query.sample_ids.tolist()
         texts = query.inputs if isinstance(query.inputs, list) else [None] * len(query)
-        return [self.answers.get(own, self.answers.get(text)) for own, text in zip(ids, texts, strict=True)]
+        found = [self.answers.get(own, self.answers.get(text)) for own, text in zip(ids, texts, strict=True)]
+        for row, (answer, text) in enumerate(zip(found, texts, strict=True)):
+            if answer is not None and None not in (answer[2], text) and answer[2] != text:
+                raise InputError(
+                    f"{self.path}: the answer to sample{_named(query, row)} is to another text, "
+                    f"{answer[2][:60]!r}: it was recorded for other data"
+                )
+        return found
+
+
+def fraction(value: Any, otherwise: float) -> float:
+    """A confidence as a file states it, a fraction in [0, 1].
+
+    Args:
+        value: what the file says; None for nothing.
+        otherwise: the confidence then.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is None:
+        return otherwise
+    number = float(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        raise ValueError(f"the confidence {value!r} is no fraction in [0, 1]")
+    return float(number)
 
 
 def _named(query: Query, row: int) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from kcm_lightning.core.predictions import Purpose, Query
 from kcm_lightning.large.captioner import CaptionAnswer, LargeCaptioner
-from kcm_lightning.large.recorded import RecordedFile
+from kcm_lightning.large.recorded import RecordedFile, fraction
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.image_io import known_as
 
@@ -28,23 +28,20 @@ class RecordedCaptions(RecordedFile, LargeCaptioner):
     def load(self, class_names: list[str], device: torch.device) -> None:
         """Reads the file; captions have no classes."""
         self.device = device
-        if not self._loaded:
+        if self._loaded_for is None:
             self.answers = self.read(self._parse, what="caption")
-            self._loaded = True
+            self._loaded_for = []
 
     def _parse(self, row: dict, number: int) -> tuple[str, tuple[str, float]]:
-        name, caption, confidence = row.get("filename"), row.get("caption"), row.get("confidence")
-        confidence = self.recorded_confidence if confidence is None else confidence
-        if (
-            not isinstance(name, str)
-            or not isinstance(caption, str)
-            or not isinstance(confidence, float | int)
-            or not 0 <= confidence <= 1
-        ):
+        name, caption = row.get("filename"), row.get("caption")
+        try:
+            if not isinstance(name, str) or not isinstance(caption, str):
+                raise ValueError("`filename` or `caption` is missing, or no text")
+            return name, (caption.strip(), fraction(row.get("confidence"), self.recorded_confidence))
+        except ValueError as error:
             raise InputError(
-                f"{self.path}, line {number}: not `filename`, `caption` and perhaps `confidence` in [0, 1]"
-            )
-        return name, (caption.strip(), float(confidence))
+                f"{self.path}, line {number}: not `filename`, `caption` and perhaps `confidence` ({error})"
+            ) from error
 
     def caption(self, query: Query, *, with_steps: bool = False) -> CaptionAnswer:
         """The recorded captions of images, by their file names.

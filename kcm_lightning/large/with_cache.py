@@ -7,18 +7,20 @@ from kcm_lightning.large.captioner import LargeCaptioner
 from kcm_lightning.utils.errors import InputError
 
 
-def with_cache(model: LargeModel, folder: str, dataset: str) -> LargeModel:
+def with_cache(model: LargeModel, folder: str) -> LargeModel:
     """A large model with its answers kept in a folder; one that keeps its own answers as it is.
 
     Args:
         model: the large model.
         folder: made when missing.
-        dataset: name of the data set that the sample ids refer to.
+
+    Raises:
+        InputError: the folder cannot be used, or the model is of neither kind.
     """
     if model.keeps_own_answers:
         return model
     if isinstance(model, LargeCaptioner):
-        return CachedCaptioner(model, folder, dataset)
+        return CachedCaptioner(model, folder)
     if isinstance(model, LargeClassifier):
-        return CachedClassifier(model, folder, dataset)
+        return CachedClassifier(model, folder)
     raise InputError(f"{type(model).__name__} is neither a LargeClassifier nor a LargeCaptioner")

@@ -1,15 +1,21 @@
 """Loading frozen Hugging Face models, by hub name or folder."""
 
 import hashlib
+import json
+import pickle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from kcm_lightning.utils.class_names import Labels, class_order
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_NO_CONTENT = {"_name_or_path", "name_or_path", "_commit_hash", "transformers_version"}
 
 
 def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> Any:
@@ -27,15 +33,15 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> A
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    from safetensors import SafetensorError
-
     try:
         found = auto_class.from_pretrained(name, **kwargs)
         if auto_class.__name__ == "AutoTokenizer" and len(found) == len(set(found.all_special_ids)):
             raise OSError("it has no vocabulary")  # transformers makes up a tokenizer of special tokens alone
         return found
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except InputError:
+        raise
+    except Exception as error:  # damaged files make transformers raise almost anything
+        reason = _in_one_line(error)
         if isinstance(error, ImportError) and "timm" in reason:
             require("timm", extra="timm", what=f"{option}: the model {name!r}")
         if Path(name).is_dir():
@@ -47,33 +53,82 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> A
         ) from error
 
 
-def label_order(config: Any, class_names: list[str], *, option: str, finetuning: str) -> torch.Tensor | None:
-    """Where a classifier's outputs have the data's classes, matched by name where both have the same names.
+def whole_model(auto_class: Any, name: str, option: str, *, finetuning: str = "", **kwargs: Any) -> Any:
+    """A model all of whose weights are in its files.
+
+    transformers fills what is missing with random numbers, as the head of a model that was never fine-tuned.
+
+    Args:
+        auto_class: see `from_pretrained`.
+        name: see `from_pretrained`.
+        option: see `from_pretrained`.
+        finetuning: the shipped configuration that makes a model with a head, for the error.
+        **kwargs: passed on.
+
+    Raises:
+        InputError: it cannot be had, or some of its weights are in no file.
+    """
+    model, found = from_pretrained(auto_class, name, option, output_loading_info=True, **kwargs)
+    if missing := sorted(found["missing_keys"] & dict(model.named_parameters()).keys()):
+        advice = f"fine-tune it first ({finetuning}) or give another" if finetuning else "give another"
+        raise InputError(
+            f"{option}: the files of {name!r} lack {len(missing)} of the weights of "
+            f"{type(model).__name__}, for instance {missing[0]}: {advice}"
+        )
+    return model
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "its weights file holds more than weights, or is damaged; only weights are read"
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def label_order(
+    config: Any, class_names: list[str], *, labels: Labels, option: str, finetuning: str
+) -> Tensor | None:
+    """Where a classifier's outputs have the data's classes; see `class_order`.
 
     Args:
         config: configuration of the model, with `id2label`.
         class_names: the data's classes.
-        option: the option of the configuration that named the model.
+        labels: how to match them, the option `labels` of a large model.
+        option: the options of the large model.
         finetuning: the shipped configuration that makes a model of such data.
 
     Returns:
-        Output index of each class, shape `(V,)`; None where they are in order, or the names differ.
+        Output index of each class, shape `(V,)`; None where they are in order.
 
     Raises:
-        InputError: the numbers of classes differ.
+        InputError: the numbers of classes differ, or their names do not match.
     """
-    if config.num_labels != len(class_names):
+    own = [config.id2label.get(i) for i in range(config.num_labels)]
+    if len(own) != len(class_names):
         raise InputError(
-            f"{option}: the model knows {config.num_labels} classes, the data has {len(class_names)}; "
+            f"{option}.name: the model knows {len(own)} classes, the data has {len(class_names)}; "
             f"fine-tune it first ({finetuning}) or give another"
         )
-    own = [_plain(config.id2label[i]) for i in range(len(class_names))]
-    wanted = [_plain(name) for name in class_names]
-    return torch.tensor([own.index(name) for name in wanted]) if set(own) == set(wanted) else None
+    if None in own:
+        raise InputError(
+            f"{option}.name: the model names its classes {sorted(config.id2label)}, not from 0 on"
+        )
+    order = class_order(own, class_names, labels=labels, option=f"{option}.labels")
+    return None if order == list(range(len(order))) else torch.tensor(order)
 
 
-def _plain(label: str) -> str:
-    return label.lower().replace("_", " ").replace("-", " ").strip()
+def check_precision(precision: str, *more: str) -> None:
+    """Refuses a number format that is not known.
+
+    Args:
+        precision: the option.
+        *more: formats that the model has beside those of `PRECISIONS`.
+
+    Raises:
+        InputError: it is none of them, nor "auto".
+    """
+    known = (*PRECISIONS, *more, "auto")
+    if precision not in known:
+        raise InputError(f"--model.teacher.precision={precision!r} is none of {', '.join(known)}")
 
 
 def precision_on(precision: str, device: torch.device) -> torch.dtype:
@@ -90,19 +145,89 @@ def freeze(
     return model.eval().requires_grad_(False).to(device, precision)
 
 
-def fingerprint(name: str) -> str:
-    """Hash of a model's configuration and weights.
+def processed(processor: Any, images: Tensor) -> dict[str, Tensor]:
+    """What an image processor makes of a batch, with the means that it is made for.
 
     Args:
-        name: hub name or folder of a model that has been loaded.
+        processor: of `AutoImageProcessor`.
+        images: uint8, shape `(B, 3, H, W)`.
     """
-    from transformers.utils import cached_file
+    if _is_of_timm(processor):  # which does not scale a tensor of whole numbers
+        from torchvision.transforms.functional import to_pil_image
 
-    folder = Path(name)
-    if not folder.is_dir():
-        folder = Path(str(cached_file(name, "config.json", local_files_only=True))).parent
+        return dict(processor(images=[to_pil_image(image.cpu()) for image in images], return_tensors="pt"))
+    return dict(processor(images=images, return_tensors="pt"))
+
+
+def most_tokens(model: torch.nn.Module, tokenizer: Any) -> int | None:
+    """The longest text that a text model takes, in tokens; None where neither model nor tokenizer says it.
+
+    Args:
+        model: the model, or the part of it that reads texts.
+        tokenizer: its tokenizer.
+    """
+    limits = [tokenizer.model_max_length] if tokenizer.model_max_length < 10**9 else []  # 10^30 is unknown
+    config: Any = model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        # RoBERTa counts positions from behind the padding token's number on, and never reaches the last ones
+        table = next(
+            (own for name, own in model.named_modules() if name.endswith("position_embeddings")), None
+        )
+        padding = getattr(table, "padding_idx", None)
+        limits.append(positions if padding is None else positions - padding - 1)
+    return min(limits, default=None)
+
+
+def fingerprint(model: torch.nn.Module, *processors: Any) -> str:
+    """Hash of what a loaded model answers with: its weights, its configurations, its processors' files.
+
+    It is of the weights in memory, so that it does not matter which files they came from: one or several, an
+    adapter and the model below it.
+
+    Args:
+        model: a loaded Hugging Face model.
+        *processors: what prepares its inputs: tokenizers and image processors.
+    """
     digest = hashlib.sha256()
-    for file in sorted(path for kind in ("*.json", "*.safetensors", "*.bin") for path in folder.glob(kind)):
-        with file.open("rb") as stream:
-            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):  # quantized layers keep a few words
+            digest.update(f"{name} {value!r} ".encode())
+            continue
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        values = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
+    config: Any = model.config
+    for settings in (config, getattr(model, "generation_config", None)):
+        digest.update(b"{}" if settings is None else _content_of(settings.to_dict()))
+    for processor in processors:
+        for name, content in sorted(_files_of(processor).items()):
+            digest.update(f"{name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:32]
+
+
+def _files_of(processor: Any) -> dict[str, bytes]:
+    """The files that a processor would be saved in, without where it was loaded from."""
+    if _is_of_timm(processor):  # which is not saved: the model's configuration has what it needs
+        return {}
+    with TemporaryDirectory() as folder:
+        processor.save_pretrained(folder)
+        paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {
+        name: _content_of(json.loads(content)) if name.endswith("config.json") else content
+        for name, content in files.items()
+    }
+
+
+def _content_of(values: Any) -> bytes:
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(inner) for key, inner in value.items() if key not in _NO_CONTENT}
+        return value
+
+    return json.dumps(kept(values), sort_keys=True, default=str).encode()
+
+
+def _is_of_timm(processor: Any) -> bool:
+    return type(processor).__name__ == "TimmWrapperImageProcessor"

@@ -54,14 +54,14 @@ class Counting(LargeCaptioner):
 
 @pytest.fixture
 def cached(tmp_path):
-    model = with_cache(Counting(), str(tmp_path), "set")
+    model = with_cache(Counting(), str(tmp_path))
     model.load([], CPU)
     return model
 
 
 def test_nothing_is_asked_twice_and_what_comes_back_is_what_went_in(cached, tmp_path):
     fresh = cached.answer(Query(["a", "bb", "silent"], None, torch.tensor([1, 2, 3])))
-    again = with_cache(Counting(), str(tmp_path), "set")  # another process
+    again = with_cache(Counting(), str(tmp_path))  # another process
     again.load([], CPU)
     found = again.answer(Query(["bb", "new", "a", "silent"], None, torch.tensor([2, 4, 1, 3])))
     assert found.prediction == [fresh.prediction[1], "new ", fresh.prediction[0], None]

@@ -23,7 +23,7 @@ def test_answers_by_place_and_by_text(tmp_path):
     answer = model.answer(Query(["anything", "bad"], sample_ids=torch.tensor([7, 8])))
     assert answer.prediction.tolist() == [1, 0]
     torch.testing.assert_close(answer.confidence, torch.tensor([0.6, 0.8]))
-    assert not model.paid and with_cache(model, "x", "y") is model
+    assert not model.paid and with_cache(model, "x") is model
 
 
 def test_a_missing_answer_is_an_error_in_test_and_no_confidence_in_fit(tmp_path):
