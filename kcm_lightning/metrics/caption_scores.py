@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,28 +11,21 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from kcm_lightning.metrics.java_programs import Meteor, has_java, ptb_tokenize, require_java
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.tokens import words_of
 
+__all__ = [
+    "CaptionScores",
+    "Tokenizer",
+    "has_java",
+    "require_java",
+    "score_captions",
+    "score_tokenized",
+    "tokenize",
+]
+
 Tokenizer = Literal["ptb", "words"]
-
-
-def has_java() -> bool:
-    """Whether COCO's tokenizer and METEOR can run."""
-    return shutil.which("java") is not None
-
-
-def require_java(otherwise: str) -> None:
-    """Refuses to go on without Java.
-
-    Args:
-        otherwise: what can be done without.
-
-    Raises:
-        InputError: there is no Java.
-    """
-    if not has_java():
-        raise InputError(f"COCO's tokenizer and METEOR need Java: install a JRE, or set {otherwise}")
 
 
 def score_captions(
@@ -108,35 +100,35 @@ def tokenize(
 
 def score_tokenized(tokenized: TokenizedCaptions, meteor: bool) -> dict[str, dict[str, float]]:
     """Corpus scores of each system; see `score_captions`."""
+    if not meteor:
+        return {system: _scores_in_python(tokenized, system) for system in tokenized.systems}
+    with Meteor() as program:  # one for all systems: its Java takes seconds to start
+        return {
+            system: _scores_in_python(tokenized, system)
+            | {"METEOR": program.score(tokenized.references, said)}
+            for system, said in tokenized.systems.items()
+        }
+
+
+def _scores_in_python(tokenized: TokenizedCaptions, system: str) -> dict[str, float]:
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
 
-    # one METEOR for all systems: its Java takes seconds to start
-    scorers = {"BLEU": Bleu(4), "ROUGE-L": Rouge(), "CIDEr": Cider()} | (
-        {"METEOR": Meteor()} if meteor else {}
-    )
-    scores: dict[str, dict[str, float]] = {}
-    for system, said in tokenized.systems.items():
-        own = scores[system] = {}
-        for name, scorer in scorers.items():
-            with contextlib.redirect_stdout(io.StringIO()):  # some of them print
-                value, _ = scorer.compute_score(tokenized.references, said)
-            if isinstance(value, list):
-                own |= {f"{name}-{n}": float(v) for n, v in enumerate(value, 1)}
-            else:
-                own[name] = float(value)
+    scores: dict[str, float] = {}
+    for name, scorer in {"BLEU": Bleu(4), "ROUGE-L": Rouge(), "CIDEr": Cider()}.items():
+        with contextlib.redirect_stdout(io.StringIO()):  # some of them print
+            value, _ = scorer.compute_score(tokenized.references, tokenized.systems[system])
+        if isinstance(value, list):
+            scores |= {f"{name}-{n}": float(v) for n, v in enumerate(value, 1)}
+        else:
+            scores[name] = float(value)
     return scores
 
 
 def _by_java(captions: dict[Any, Sequence[str]]) -> dict[Any, list[str]]:
-    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
-
-    rows = {
-        image: [{"caption": " ".join(caption.split())} for caption in own] for image, own in captions.items()
-    }
-    return PTBTokenizer().tokenize(rows)
+    lines = iter(ptb_tokenize([" ".join(caption.split()) for own in captions.values() for caption in own]))
+    return {image: [next(lines) for _ in own] for image, own in captions.items()}
 
 
 def _by_words(captions: dict[Any, Sequence[str]]) -> dict[Any, list[str]]:
