@@ -1,5 +1,6 @@
 """Where the figures of a run come from."""
 
+import hashlib
 import shlex
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
 
+from kcm_lightning.results.fit_record import check_split
+from kcm_lightning.utils.plain_files import read_yaml
 from kcm_lightning.utils.seed import global_seed
 
 # of the trainer, what cuts a fit short
@@ -18,23 +20,77 @@ LENGTH = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit
 _GATES = ("thresholds", "temperatures")  # chosen after the fit
 
 
-def provenance(trainer: L.Trainer, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Seed, commit, command, versions, data and configuration of a test, plain values only.
+def provenance(
+    trainer: L.Trainer, config: Mapping[str, Any], large_model: str | None, fitted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Seed, commit, command, versions, data, models and configuration of a test, plain values only.
 
-    Where the run was fitted with another seed or other options than the test was given, `fitted_with` has
-    those, and `seed` is the fit's.
+    Where the run was fitted with another seed, other options, data or another large model than the test was
+    given, `fitted_with` has those, and `seed` is the fit's.
+
+    Args:
+        trainer: the Trainer of the test.
+        config: the resolved configuration.
+        large_model: identity of the large model; None where there is none.
+        fitted: of the fit, what is another now; see `otherwise_in_the_fit`.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]  # the Trainer holds it, untyped
-    fitted = _fitted_with(trainer.ckpt_path, config)
+    names = list(data.class_names)
     return {
         "seed": fitted.get("seed_everything", global_seed()),
         "commit": _commit(),
         "command": shlex.join(["python", "-m", "kcm_lightning", *sys.argv[1:]]),
         "versions": {name: version(name) for name in ("torch", "lightning", "torchmetrics", "transformers")},
-        "data": {"name": data.name, "title": data.title, "splits": data.fingerprint()},
+        "data": {
+            "name": data.name,
+            "title": data.title,
+            "splits": data.fingerprint(),
+            "class_names": {"count": len(names), "sha256": _digest(repr(names).encode())},
+        },
+        "large_model_identity": large_model,
+        **_checkpoint(trainer.ckpt_path),
         "config": dict(config),
-        **({"fitted_with": fitted} if fitted else {}),
+        **({"fitted_with": dict(fitted)} if fitted else {}),
     }
+
+
+def otherwise_in_the_fit(
+    checkpoint: str | Path | None, config: Mapping[str, Any], data: Any, large_model: str | None
+) -> dict[str, Any]:
+    """Of the fit of a checkpoint, what is another in a test of it: options, data and large model.
+
+    Args:
+        checkpoint: the checkpoint; None where the weights are in memory.
+        config: the resolved configuration of the test.
+        data: the data module, set up.
+        large_model: identity of the large model; None where there is none.
+
+    Raises:
+        InputError: the data have changed, and test samples were used in the fit.
+    """
+    if checkpoint is None:
+        return {}
+    return _fitted_with(checkpoint, config) | check_split(checkpoint, data, "test", large_model)
+
+
+def identity_of(module: Any) -> str | None:
+    """What tells the module's large model from others, its weights included; None where it has none."""
+    teacher = getattr(module, "teacher", None)
+    identity = None if teacher is None else str(teacher.identity)
+    return identity if identity is None or len(identity) <= 300 else _digest(identity.encode())
+
+
+def _checkpoint(path: str | Path | None) -> dict[str, str]:
+    """Name and hash of the checkpoint that was tested; nothing where the weights were in memory."""
+    if path is None or not Path(path).is_file():
+        return {}
+    with Path(path).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return {"checkpoint": Path(path).name, "checkpoint_sha256": found}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +98,7 @@ def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> di
     folder = Path(checkpoint).parent if checkpoint else Path()
     if folder.name != "checkpoints" or not (folder.parent / "config.yaml").is_file():
         return {}
-    before = _by_name(yaml.safe_load((folder.parent / "config.yaml").read_text()))
+    before = _by_name(read_yaml(folder.parent / "config.yaml"))
     now = _by_name(config)
     differ = {name: before.get(name) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
     return {name: value for name, value in differ.items() if not set(_GATES) & set(name.split("."))}
@@ -50,8 +106,8 @@ def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> di
 
 def _by_name(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a difference to a fit, by its full name."""
-    shown = {part: config[part] for part in ("seed_everything", "model", "data")}
-    shown["trainer"] = {name: config["trainer"].get(name) for name in LENGTH}
+    shown = {part: config.get(part) for part in ("seed_everything", "model", "data")}
+    shown["trainer"] = {name: (config.get("trainer") or {}).get(name) for name in LENGTH}
 
     def flat(tree: Any, name: str) -> dict[str, Any]:
         if not isinstance(tree, Mapping) or not tree:

@@ -37,7 +37,9 @@ class SequentialResultsWriter(ResultsWriter):
             print_table(*table, f"{data.title}, {_TITLES[kind]}")
         if trainer.fast_dev_run:
             return
-        write_json(self.folder / "results.json", summary | provenance(trainer, self.config))
+        write_json(
+            self.folder / "results.json", summary | provenance(trainer, self.config, None, self.fitted)
+        )
         parts = [
             f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()
         ]

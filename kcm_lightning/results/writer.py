@@ -12,7 +12,8 @@ from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.results.class_figures import prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
-from kcm_lightning.results.provenance import provenance
+from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
+from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
 from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.utils.files import write_json, write_text
 from kcm_lightning.utils.tables import markdown_table, print_table
@@ -51,12 +52,28 @@ class ResultsWriter(L.Callback):
         self.folder, self.config = Path(folder), dict(config)
         self.outcomes: list[Outcome] = []
         self.batches: list[Batch] = []
+        self.large_model: str | None = None  # its identity
+        self.fitted: dict[str, Any] = {}  # of the fit's options, data and large model, what is another now
 
-    def setup(self, trainer: Any, module: Any, stage: str) -> None:
-        if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
-            data = trainer.datamodule
-            known = {"class_names": data.class_names, "image_shape": data.image_shape}
-            write_json(self.folder / "data.json", known | {"splits": data.splits()})
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        if trainer.fast_dev_run:
+            return
+        data = trainer.datamodule
+        if trainer.ckpt_path is None:
+            of_judge = trained_on_by_judge(getattr(module, "judge_ckpt", None), data)
+        else:
+            of_judge = check_resumed(trainer.ckpt_path, data)
+        if trainer.is_global_zero:
+            keep(self.folder, data, identity_of(module), of_judge)
+
+    def on_validation_start(self, trainer: Any, module: Any) -> None:
+        if trainer.state.fn == "validate" and trainer.ckpt_path is not None:  # also `calibrate`
+            check_split(trainer.ckpt_path, trainer.datamodule, "val")
+
+    def on_test_start(self, trainer: Any, module: Any) -> None:
+        self.large_model = identity_of(module)
+        data, config = trainer.datamodule, self.config
+        self.fitted = otherwise_in_the_fit(trainer.ckpt_path, config, data, self.large_model)
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
         self._keep(outputs, batch)
@@ -110,7 +127,8 @@ class ResultsWriter(L.Callback):
 
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
-        return gates | provenance(trainer, self.config) | ({"large_model": usage} if usage else {})
+        facts = provenance(trainer, self.config, self.large_model, self.fitted)
+        return gates | facts | ({"large_model": usage} if usage else {})
 
     def on_predict_end(self, trainer: Any, module: Any) -> None:
         columns = self._gathered()
