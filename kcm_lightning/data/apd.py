@@ -19,6 +19,7 @@ from kcm_lightning.data.review_store import (
     Recipe,
     ReviewStore,
     left_out,
+    tokens_of,
     unknown_token,
 )
 from kcm_lightning.data.reviews import CATEGORIES, MAX_LINE, review_file
@@ -206,7 +207,6 @@ class APD(KCMDataModule):
                 raise InputError(f"text {number} has {len(text):,} characters: at most {MAX_LINE:,} are read")
             if not is_text(text):
                 raise InputError(f"text {number} holds half of a surrogate pair, which is no character")
-        options = {"add_special_tokens": False, "truncation": True, "max_length": self.max_tokens}
-        numbers = self.tokenizer(list(inputs), **options)["input_ids"]
-        rows = [torch.tensor(row or [unknown_token(self.tokenizer)]) for row in numbers]
+        numbers = tokens_of(list(inputs), self.tokenizer, self.max_tokens)
+        rows = [torch.tensor(row[: self.max_tokens] or [unknown_token(self.tokenizer)]) for row in numbers]
         return {"large": list(inputs), "small": pad_sequence(rows, batch_first=True, padding_value=PADDING)}

@@ -119,7 +119,7 @@ class KCMDataModule(L.LightningDataModule):
 
         Names and places make no difference: a sample keeps its hash when the data around it grow, so that
         `torch.isin(data.contents("test"), trained_on)` says which samples of today's test split an earlier
-        run was trained on.
+        run was trained on. Unchanged data may have twins across their splits too: CIFAR-100-LT has three.
         """
         parts = (self.batches[rows]["large"] for rows in self.positions[split].split(1_000))
         return content_ids(one for part in parts for one in part)

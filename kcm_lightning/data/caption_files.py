@@ -77,8 +77,8 @@ def _refuse_twice(images: list[CaptionedImage], root: Path) -> None:
     if len(set(paths)) < len(paths):
         twice = [path for path, count in Counter(paths).items() if count > 1]
         raise InputError(
-            f"{root}: {len(twice)} images are named twice in the caption files, {twice[0]} for one; were two "
-            "files joined? an image belongs to one split and has all its captions in one place"
+            f"{root}: images are named twice in the caption files, {twice[0]} and {len(twice) - 1} more; "
+            "were two files joined? an image belongs to one split and has all its captions in one place"
         )
 
 
@@ -115,13 +115,13 @@ def read_karpathy(file: Path, images: Path, left_out: Counter[str]) -> list[Capt
     found = []
     for number, row in enumerate(_load(file)["images"]):
         try:
-            folder = row.get("filepath") or "."
+            folder = _kind(row, dict).get("filepath") or "."
             path = images / _file_name(folder) / _file_name(row["filename"])
-            captions = [sentence["raw"] for sentence in row["sentences"]]
+            captions = [_kind(sentence, dict)["raw"] for sentence in _kind(row["sentences"], list)]
             split = "train" if row["split"] == "restval" else str(row["split"])
         except KeyError as error:
             raise InputError(f"{file} is not in Karpathy's format: image {number} lacks {error}") from error
-        except (AttributeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{file} is not in Karpathy's format: image {number}: {error}") from error
         found.append(CaptionedImage(path, _with_words(captions, left_out), split))
     return found
@@ -140,10 +140,10 @@ def read_official(file: Path, images: Path, split: str, left_out: Counter[str]) 
     names: dict[int | str, str] = {}
     for number, row in enumerate(content["images"]):
         try:
-            own, name = _image_id(row["id"]), _file_name(row["file_name"])
+            own, name = _image_id(_kind(row, dict)["id"]), _file_name(row["file_name"])
         except KeyError as error:
             raise InputError(f"{file} is no file of captions: image {number} lacks {error}") from error
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{file} is no file of captions: image {number}: {error}") from error
         if own in names:
             raise InputError(
@@ -165,12 +165,18 @@ def _captions_by_image(file: Path, notes: Any) -> dict[int | str, list]:
     captions: dict[int | str, list] = {}
     for number, note in enumerate(notes):
         try:
-            captions.setdefault(_image_id(note["image_id"]), []).append(note["caption"])
+            captions.setdefault(_image_id(_kind(note, dict)["image_id"]), []).append(note["caption"])
         except KeyError as error:
             raise InputError(f"{file} is no file of captions: entry {number} lacks {error}") from error
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{file} is no file of captions: entry {number}: {error}") from error
     return captions
+
+
+def _kind(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{repr(value)[:40]} is no {'object' if kind is dict else 'list'}")
+    return value
 
 
 def _image_id(value: Any) -> int | str:

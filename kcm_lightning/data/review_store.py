@@ -28,6 +28,7 @@ UNLABELLED = -1
 RULES = 2  # a folder that was made when reviews were read by other rules is not used
 _AT_ONCE = 1_000  # reviews that are tokenized together,
 _LETTERS_AT_ONCE = 500_000  # or letters: the tokenizer takes up to 300 bytes for each
+_BEGINNING = 50_000  # letters of a text that are tokenized, if they are enough
 
 
 @dataclass
@@ -137,6 +138,26 @@ def unknown_token(tokenizer: Any) -> int:
     return tokenizer.unk_token_id or 1
 
 
+def tokens_of(texts: list[str], tokenizer: Any, most: int) -> list[list[int]]:
+    """Token numbers of texts; of a very long one not all, but more than `most`.
+
+    A tokenizer reads to the end what is cut off afterwards, which of a text of half a megabyte takes 150 MB.
+
+    Args:
+        texts: the texts.
+        tokenizer: a fast Hugging Face tokenizer.
+        most: tokens that are kept of a text.
+    """
+    options = {"add_special_tokens": False, "verbose": False}
+    size = max(_BEGINNING, 40 * most)  # letters
+    found = tokenizer([text[:size] for text in texts], **options)["input_ids"]
+    for place, text in enumerate(texts):
+        # the last word that was read may be half a word, or have no end
+        if len(text) > size and len(found[place]) <= 2 * most:
+            found[place] = tokenizer(text, **options)["input_ids"]
+    return found
+
+
 class _Writer:
     def __init__(self, folder: Path, recipe: Recipe, tokenizer: Any):
         self.folder, self.recipe, self.tokenizer = folder, recipe, tokenizer
@@ -197,17 +218,17 @@ class _Writer:
         rows.split.append(SPLITS.index(side))
         rows.category.append(category)
         self.waiting.append(review.text)
-        self.letters += len(review.text)
+        self.letters += min(len(review.text), _BEGINNING)
         if len(self.waiting) == _AT_ONCE or self.letters >= _LETTERS_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
         if not self.waiting:
             return
-        numbers = self.tokenizer(self.waiting, add_special_tokens=False, verbose=False)["input_ids"]
-        for text, tokens in zip(self.waiting, numbers, strict=True):
-            self.facts["truncated"] += len(tokens) > self.recipe.max_tokens
-            kept = tokens[: self.recipe.max_tokens] or [unknown_token(self.tokenizer)]
+        most = self.recipe.max_tokens
+        for text, tokens in zip(self.waiting, tokens_of(self.waiting, self.tokenizer, most), strict=True):
+            self.facts["truncated"] += len(tokens) > most
+            kept = tokens[:most] or [unknown_token(self.tokenizer)]
             self.tokens.write(np.asarray(kept, dtype="<i4").tobytes())
             self.texts.write(text.encode())
             self.rows.token_end.append(self.tokens.tell() // 4)

@@ -32,6 +32,15 @@ def test_training_images_are_the_long_tail(real):
     assert real.fingerprint()["train"]["samples"] == 10_847
 
 
+def test_the_data_have_twins_across_their_splits_themselves(real):
+    """Three test images are, pixel by pixel, training images: an overlap is to be compared with this one."""
+    twins = torch.isin(real.contents("test"), real.contents("train")).nonzero().flatten()
+    images = real.images.flatten(1)
+    for place in real.positions["test"][twins]:
+        assert (images[real.positions["train"]] == images[place]).all(1).any()
+    assert len(twins) == 3
+
+
 def test_pool_and_thresholds_never_share_a_sample(real_data):
     data = CIFAR100LT(root=str(real_data), distill_split="pool")
     data.setup()
