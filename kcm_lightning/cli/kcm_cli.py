@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -151,11 +152,12 @@ class KCMCLI(LightningCLI):
         check_trainer(str(self.subcommand), given, self.model)
         self._dump_config()
         self.results = self._results_folder()
-        callbacks = [
-            *callbacks_of(given),
-            *self._callbacks(checkpoints=given["enable_checkpointing"] is not False),
-        ]
-        return cast(KCMTrainer, super().instantiate_trainer(callbacks=callbacks, **kwargs))
+        callbacks = self._callbacks(checkpoints=given["enable_checkpointing"] is not False)
+        own = callbacks_of(given)
+        if self.subcommand != "fit":
+            own = [callback for callback in own if not isinstance(callback, Checkpoint)]
+        kwargs["callbacks"] = [*own, *callbacks]
+        return cast(KCMTrainer, super().instantiate_trainer(**kwargs))
 
     def _results_folder(self) -> Path:
         """Where this command's results go, made where missing."""
@@ -218,7 +220,14 @@ class KCMCLI(LightningCLI):
                 "nothing was trained: look at --trainer.max_epochs, max_steps and max_time, and run it again"
             )
         self._say_what_was_not_done()
-        print(f"run: {self.folder}\nTensorBoard: tensorboard --logdir {self.folder}")
+        kept = {path.name for path in (self.folder / "checkpoints").glob("*.ckpt")}
+        if not kept:
+            print("note: no checkpoint was kept, so that this run cannot be tested")
+        elif "best.ckpt" not in kept:
+            print("note: without validation no checkpoint is the best: test with --ckpt_path last")
+        print(f"run: {self.folder}")
+        if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
+            print(f"TensorBoard: tensorboard --logdir {self.folder}")
 
     def after_test(self) -> None:
         self._check_done(sum(self.trainer.num_test_batches), "test")

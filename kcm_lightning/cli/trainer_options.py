@@ -54,6 +54,11 @@ def _check_fit(given: Mapping[str, Any], module: LightningModule) -> None:
         )
     if given["val_check_interval"] not in (None, 1):
         raise InputError("checkpoints are of the end of an epoch: leave --trainer.val_check_interval alone")
+    if given["overfit_batches"]:
+        raise InputError(
+            "--trainer.overfit_batches is not supported, since the data come in whole batches: set "
+            "--trainer.limit_train_batches and limit_val_batches"
+        )
     by_epoch = isinstance(module, TwoPhases | SequentialTraining)
     if by_epoch and given["reload_dataloaders_every_n_epochs"] != 1:
         raise InputError(
