@@ -14,6 +14,7 @@ from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.image_io import open_image
 from kcm_lightning.utils.tokens import BEGIN, END, PADDING, UNKNOWN
 from tests.data.caption_data import write, write_odd
+from tests.utils.image_files import write_jpeg_with_exif, write_tiff
 
 
 @pytest.fixture
@@ -260,6 +261,82 @@ def test_bad_input(make, tmp_path):
             make(**options)
     with pytest.raises(InputError, match="missing or damaged"):
         make().batch_of([str(tmp_path / "cut.json")])
+
+
+def test_what_is_left_out_is_counted_and_said(make):
+    file = make.folder / "dataset_tiny.json"
+    content = json.loads(file.read_text())
+    rows = content["images"]
+    rows[0]["split"] = rows[1]["split"] = "tset"
+    rows[2]["sentences"] = []
+    rows[3]["sentences"][0]["raw"] = None
+    file.write_text(json.dumps(content))
+    words = "1 uncaptioned, 1 captions without a word, 2 of the unknown split 'tset'"
+    with pytest.warns(UserWarning, match=f"tiny-.*: left out: {words}"):
+        data = make()
+    assert data.title == f"{data.name} (left out: {words})"
+    found = data.fingerprint()
+    assert found["left_out"]["of the unknown split 'tset'"] == 2
+    assert found["left_out"]["captions without a word"] == 1
+    used = sum(found[split]["samples"] for split in ("train", "val", "test"))
+    assert used + found["left_out"]["uncaptioned"] + 2 == len(rows) == 56
+
+
+def test_images_of_unknown_splits_are_not_even_looked_for(make):
+    file = make.folder / "dataset_tiny.json"
+    content = json.loads(file.read_text())
+    content["images"].append({"filename": "none.jpg", "split": "other", "sentences": []})
+    file.write_text(json.dumps(content))
+    assert make().left_out["bad"] == 0
+
+
+def test_an_annotation_file_of_an_unknown_split_is_refused(make):
+    with pytest.raises(InputError, match=r"--data\.annotations\.vla: the splits are train, val, test"):
+        make(setup=False, annotations={"train": "a.json", "vla": "b.json"})
+
+
+def test_a_line_of_the_answered_file_without_a_name_is_refused(make):
+    (make.folder / "answers.jsonl").write_text('{"filename": "040.jpg"}\n{"caption": "x"}\n')
+    with pytest.raises(InputError, match=r"--data\.answered: .*answers\.jsonl, line 2: it has no `filename`"):
+        make(answered=str(make.folder / "answers.jsonl"))
+
+
+def test_images_elsewhere_are_found(make, tmp_path):
+    data = make(images=str(make.folder / "images"), root=str(tmp_path), captions="tiny/dataset_tiny.json")
+    assert {split: len(rows) for split, rows in data.positions.items()} == {
+        "train": 32,
+        "val": 12,
+        "test": 12,
+    }
+
+
+def test_a_users_odd_images_are_read_or_named_with_the_reason(make, tmp_path, monkeypatch):
+    data, odd = make(), tmp_path / "own"
+    odd.mkdir()
+    sideways, title = (274, 3, 1, b"\x06\0\0\0"), (0x010E, 11, 1, b"\xff" * 4)
+    write_jpeg_with_exif(odd / "exif.jpg", [sideways, title])
+    deep = np.full((20, 20), 40_000, dtype="<u2")
+    write_tiff(odd / "deep.tif", deep.tobytes(), (20, 20))
+    write_tiff(odd / "float.tif", deep.astype("<f4").tobytes(), (20, 20), bits=32, kind=3)
+    Image.new("RGB", (90, 90)).save(odd / "large.png")
+    monkeypatch.setattr("kcm_lightning.utils.image_io.MAX_PIXELS", 5_000)
+    batch = data.batch_of([odd / "exif.jpg", odd / "deep.tif"])
+    mean, std = torch.tensor(data.mean)[:, None, None], torch.tensor(data.std)[:, None, None]
+    gray = (batch["small"][1] * std + mean) * 255
+    torch.testing.assert_close(gray, torch.full((3, 16, 16), 156.0))  # 40,000 / 256
+    with pytest.raises(
+        InputError, match=r"2 images .*float\.tif, .*large\.png \(the first: its values have 32"
+    ):
+        data.batch_of([str(path) for path in sorted(odd.iterdir())])
+
+    class OneProcess:
+        world_size, global_rank, training = 1, 0, False
+
+    data.predict_folder, data.trainer = str(odd), OneProcess()
+    (batch,) = data.predict_dataloader()
+    assert [path.rpartition("/")[2] for path in batch["large"]] == ["deep.tif", "exif.jpg"]
+    reasons = {path.name: why for path, why in data.unreadable.items()}
+    assert reasons["large.png"] == "90 x 90 pixels are more than 5,000" and "32 bits" in reasons["float.tif"]
 
 
 @pytest.mark.parametrize(
