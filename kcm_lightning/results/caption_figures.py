@@ -15,7 +15,7 @@ from kcm_lightning.metrics.image_scores import (
     random_scores,
     score_difference,
 )
-from kcm_lightning.results.class_figures import ALONE, TITLES, lm_rates
+from kcm_lightning.results.class_figures import ALONE, TITLES, lm_rates, title_of
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.utils.files import write_figure
 from kcm_lightning.utils.tables import percent
@@ -36,12 +36,13 @@ def summarize_captions(
         compared: whether every model was asked about every image.
 
     Returns:
-        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `scoring` and `scores` by
-        column, on the scale of COCO's scorer. Where every model was asked about every image: columns of each
-        model alone and of a random router between student and large model at the same LM rate, KCM's
-        difference to the large model alone with a paired bootstrap interval, and `without_caption`, of how
-        many images the large model said nothing, which counts as an empty caption. And what each image brings
-        to the scores, by column.
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `unanswered` (of how many
+        images of a column the large model was asked and said nothing: an empty caption in its own column, the
+        student's in KCM's), `scoring` and `scores` by column, on the scale of COCO's scorer. Where every
+        model was asked about every image: columns of each model alone and of a random router between student
+        and large model at the same LM rate, KCM's difference to the large model alone with a paired bootstrap
+        interval, and `without_caption`, of how many images the large model said nothing, which counts as an
+        empty caption. And what each image brings to the scores, by column.
     """
     prefixes = {
         who: prefix
@@ -59,18 +60,24 @@ def summarize_captions(
         "samples": len(references),
         "lm_rate": {"called": rate, "answered": (columns["route"] == Route.TEACHER).double().mean().item()},
         "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "unanswered": {"kcm": _unanswered(columns)},
         "scoring": tokenizer,
         "scores": scores,
     }
     if {"student", "teacher"} <= set(images):
-        summary["without_caption"] = sum(
-            caption is None for caption in columns["teacher_without_hint_prediction"]
-        )
+        without = [caption is None for caption in columns["teacher_without_hint_prediction"]]
+        summary["without_caption"] = summary["unanswered"]["teacher"] = sum(without)
         scores["random"] = random_scores(rate, images["student"], images["teacher"])
         summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
         kcm, chance = scores["kcm"], scores["random"]
         summary["kcm_against_random"] = {name: kcm[name] - chance[name] for name in ("BLEU-4", "CIDEr")}
     return summary, images
+
+
+def _unanswered(columns: Columns) -> int:
+    """Of how many images that were routed to it the large model said nothing."""
+    said = columns["teacher_prediction"]
+    return sum(caption is None for caption, called in zip(said, columns["called"], strict=True) if called)
 
 
 def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -80,7 +87,7 @@ def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = [[name, *(percent(summary["scores"][who].get(name)) for who in shown)] for name in names]
     rows.append(["LM rate, %", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
     tokenizer = {"ptb": "PTB tokenizer", "words": "word tokenizer"}[summary["scoring"]]
-    return [f"x 100, {tokenizer}", *(TITLES[who] for who in shown)], rows
+    return [f"x 100, {tokenizer}", *(title_of(who, summary) for who in shown)], rows
 
 
 def write_caption_curve(

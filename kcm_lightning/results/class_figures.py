@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
 from kcm_lightning.core.confidence import probabilities
+from kcm_lightning.core.predictions import NO_ANSWER
 from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
 from kcm_lightning.results.columns import Columns
@@ -29,12 +30,14 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         names: names of the regions.
 
     Returns:
-        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts) and `accuracy` by column and
-        region (fractions). Where every model was asked about every sample: columns of each model alone, of a
-        random and of an oracle router between student and large model at the same LM rate, the share (KCM -
-        random) / (oracle - random), on how many samples KCM is right and the large model alone wrong and the
-        other way round, with a paired bootstrap interval of the difference in accuracy, and each small
-        model's expected calibration error, with its temperature and without (where its logits are known).
+        `samples`, `lm_rate` (fractions: called, answered), `routes` (counts), `unanswered` (how many samples
+        of a column the large model was asked about and gave no answer to: wrong in its own column, the
+        student's answer in KCM's) and `accuracy` by column and region (fractions). Where every model was
+        asked about every sample: columns of each model alone, of a random and of an oracle router between
+        student and large model at the same LM rate, the share (KCM - random) / (oracle - random), on how many
+        samples KCM is right and the large model alone wrong and the other way round, with a paired bootstrap
+        interval of the difference in accuracy, and each small model's expected calibration error, with its
+        temperature and without (where its logits are known).
     """
     target, called = columns["target"], columns["called"]
     in_region = {name: regions[target] == i for i, name in enumerate(names)}
@@ -47,6 +50,7 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         "samples": len(target),
         "lm_rate": {"called": _mean(called), "answered": _mean(columns["route"] == Route.TEACHER)},
         "routes": {r.name.lower(): int((columns["route"] == r).sum()) for r in Route},
+        "unanswered": {"kcm": int((called & (columns["teacher_prediction"] == NO_ANSWER)).sum())},
         "accuracy": {"kcm": by_region(columns["prediction"] == target)},
     }
     right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in ALONE.items()}
@@ -61,6 +65,8 @@ def _compare(
 ) -> None:
     """Adds what can be said where every model was asked about every sample."""
     target = columns["target"]
+    without = columns["teacher_without_hint_prediction"] == NO_ANSWER
+    result["unanswered"]["teacher"] = int(without.sum())
     rate = result["lm_rate"]["called"]
     for who in ("student", "teacher"):
         result["accuracy"][who] = {name: _mean(right[who][rows]) for name, rows in in_region.items()}
@@ -110,6 +116,16 @@ TITLES = {
 }
 
 
+def title_of(who: str, summary: dict[str, Any]) -> str:
+    """Title of a column, with the number of samples that the large model gave no answer to.
+
+    >>> title_of("teacher", {"unanswered": {"teacher": 3}})
+    'Large, 3 unanswered'
+    """
+    unanswered = summary.get("unanswered", {}).get(who, 0)
+    return TITLES[who] + (f", {unanswered} unanswered" if unanswered else "")
+
+
 def lm_rates(shown: list[str], called: str) -> list[str]:
     """Cells of a table's row of LM rates: `called` for whoever routes, 0 or 100 for each model alone."""
     alone = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
@@ -122,7 +138,7 @@ def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     regions = list(summary["accuracy"]["kcm"])
     rows = [[region, *(percent(summary["accuracy"][who][region]) for who in shown)] for region in regions]
     rows.append(["LM rate", *lm_rates(shown, percent(summary["lm_rate"]["called"]))])
-    return ["%", *(TITLES[who] for who in shown)], rows
+    return ["%", *(title_of(who, summary) for who in shown)], rows
 
 
 def write_curve(path: Path, columns: Columns, summary: dict[str, Any]) -> None:

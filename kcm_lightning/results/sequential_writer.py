@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from rich.console import Console
-
 from kcm_lightning.results.provenance import provenance
 from kcm_lightning.results.writer import ResultsWriter
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
 from kcm_lightning.utils.tables import markdown_table, percent, print_table
 
@@ -44,7 +43,7 @@ class SequentialResultsWriter(ResultsWriter):
             f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()
         ]
         write_text(self.folder / "results.md", "\n".join(parts))
-        Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True)
+        say(f"results: {self.folder / 'results.json'}")
 
 
 def _table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from rich.console import Console
 
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
-from kcm_lightning.results.class_figures import prediction_lines, summarize, table_rows, write_curve
+from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
 from kcm_lightning.results.usage import print_usage, usage_of
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
 from kcm_lightning.utils.tables import markdown_table, print_table
 
@@ -114,6 +114,7 @@ class ResultsWriter(L.Callback):
         data = trainer.datamodule
         found = self._results_of(columns, data, module)
         print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
+        _say_unanswered(found.summary["unanswered"])
         print_usage(usage)
         if trainer.fast_dev_run:
             return
@@ -122,8 +123,7 @@ class ResultsWriter(L.Callback):
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(self.folder / "curve.png")
-        ending = f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}"
-        Console().print(ending, soft_wrap=True)
+        say(f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}")
 
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
@@ -140,4 +140,12 @@ class ResultsWriter(L.Callback):
     def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
         path = self.folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
-        Console().print(f"predictions: {path}", soft_wrap=True)
+        say(f"predictions: {path}")
+
+
+def _say_unanswered(unanswered: Mapping[str, int]) -> None:
+    """Says what counts where the large model was asked and gave no answer."""
+    counted = {"teacher": "are wrong", "kcm": "have the student's answer"}
+    said = [f"{n} in column {TITLES[who]} {counted[who]}" for who, n in sorted(unanswered.items()) if n]
+    if said:
+        say(f"samples that the large model gave no answer to: {', '.join(reversed(said))}")

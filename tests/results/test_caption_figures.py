@@ -5,7 +5,7 @@ import torch
 
 from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics.caption_scores import score_captions
-from kcm_lightning.results.caption_figures import summarize_captions
+from kcm_lightning.results.caption_figures import caption_rows, summarize_captions
 
 REFERENCES = [["a red wall", "the wall is red"], ["a blue wall"], ["a green wall"]]
 
@@ -22,7 +22,8 @@ def columns(large: list[str | None]) -> dict:
     }
     for who in ("judge", "student"):
         said |= {f"{who}_prediction": small, f"{who}_confidence": torch.ones(3)}
-    return said | {"teacher_without_hint_prediction": large, "teacher_without_hint_confidence": unsure}
+    large_model = {"teacher_prediction": large, "teacher_without_hint_prediction": large}
+    return said | large_model | {"teacher_without_hint_confidence": unsure}
 
 
 def test_a_caption_that_the_large_model_has_not_counts_as_an_empty_one():
@@ -33,6 +34,8 @@ def test_a_caption_that_the_large_model_has_not_counts_as_an_empty_one():
         and {"teacher", "random"} <= set(found["scores"])
         and "teacher" in images
     )
+    assert found["unanswered"] == {"kcm": 0, "teacher": 1}
+    assert "Large, 1 unanswered" in caption_rows(found)[0] and "KCM" in caption_rows(found)[0]
     wanted = score_captions(["a red wall", "", "a green wall"], REFERENCES, "words", meteor=False)
     assert found["scores"]["teacher"] == pytest.approx(wanted)
 
