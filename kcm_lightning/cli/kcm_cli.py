@@ -189,9 +189,15 @@ class KCMCLI(LightningCLI):
             callbacks.append(checkpoint(filename="best", monitor="selection", mode="max"))
             callbacks.append(checkpoint(filename="last"))
         if isinstance(self.model, KCMCaptions):
-            callbacks += [CaptionResultsWriter(self.results, self.config_dump), CaptionExamples()]
+            callbacks += [
+                CaptionResultsWriter(self.results, self.config_dump, not_done(self.folder)),
+                CaptionExamples(),
+            ]
         elif isinstance(self.model, KCMModule):
-            callbacks += [ResultsWriter(self.results, self.config_dump), ConfidenceHistogram()]
+            callbacks += [
+                ResultsWriter(self.results, self.config_dump, not_done(self.folder)),
+                ConfidenceHistogram(),
+            ]
         elif isinstance(self.model, SequentialTraining):
             callbacks.append(SequentialResultsWriter(self.results, self.config_dump))
         return callbacks
@@ -231,8 +237,6 @@ class KCMCLI(LightningCLI):
 
     def after_test(self) -> None:
         self._check_done(sum(self.trainer.num_test_batches), "test")
-        if self.trainer.is_global_zero:
-            self._say_what_was_not_done()
 
     def _check_done(self, batches: float, split: str) -> None:
         """Refuses a command that had nothing to do: no figure is of nothing."""

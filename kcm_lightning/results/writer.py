@@ -1,6 +1,6 @@
 """What a run leaves behind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ class ResultsWriter(L.Callback):
     Args:
         folder: the run folder, which exists.
         config: the resolved configuration, plain values only.
+        not_done: what the run's `fit` has not done of what was planned, a sentence each.
     """
 
     columns: tuple[str, ...] = ("target", "index")  # of a batch, kept beside its outcome
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]):
-        self.folder, self.config = Path(folder), dict(config)
+    def __init__(self, folder: Path, config: Mapping[str, Any], not_done: Sequence[str] = ()):
+        self.folder, self.config, self.not_done = Path(folder), dict(config), list(not_done)
         self.outcomes: list[Outcome] = []
         self.batches: list[Batch] = []
         self.large_model: str | None = None  # its identity
@@ -115,20 +116,24 @@ class ResultsWriter(L.Callback):
         found = self._results_of(columns, data, module)
         print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
         _say_unanswered(found.summary["unanswered"])
+        notes = "".join(f"note: {sentence}\n" for sentence in self.not_done)
+        if notes:
+            say(notes.rstrip())
         print_usage(usage)
         if trainer.fast_dev_run:
             return
         write_json(self.folder / "results.json", found.summary | self._facts(trainer, module, usage))
-        write_text(self.folder / "results.md", markdown_table(*found.table))
+        write_text(self.folder / "results.md", markdown_table(*found.table) + (notes and f"\n{notes}"))
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(self.folder / "curve.png")
-        say(f"results: {self.folder / 'results.json'}\nTensorBoard: tensorboard --logdir {self.folder}")
+        say(f"results: {self.folder / 'results.json'}")
 
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
         facts = provenance(trainer, self.config, self.large_model, self.fitted)
-        return gates | facts | ({"large_model": usage} if usage else {})
+        more = {"large_model": usage, "not_done": self.not_done}
+        return gates | facts | {name: value for name, value in more.items() if value}
 
     def on_predict_end(self, trainer: Any, module: Any) -> None:
         columns = self._gathered()

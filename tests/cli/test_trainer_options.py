@@ -99,6 +99,8 @@ def test_a_short_fit_says_what_it_has_not_done_and_so_does_its_test(folder, quic
     said = "the student was not distilled: its figures are the judge's"
     assert said in kcm(folder, "fit", *quickstart, run, "--trainer.max_epochs=1")
     assert said in kcm(folder, "test", *quickstart, run)
+    assert said in json.loads((folder / "short" / "results.json").read_text())["not_done"]
+    assert said in (folder / "short" / "results.md").read_text()
     kcm(folder, "fit", *quickstart, run, "--ckpt_path=last")
     assert said not in kcm(folder, "test", *quickstart, run)
 
