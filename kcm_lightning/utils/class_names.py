@@ -38,12 +38,13 @@ def plain_names(names: Sequence[Any], whose: str) -> list[str]:
     """
     first: dict[str, Any] = {}
     for name in names:
-        other = first.setdefault(plain_name(name), name)
-        if other is not name:
+        plain = plain_name(name)
+        if plain in first:
             raise InputError(
-                f"{whose} class names {other!r} and {name!r} are one name, as case, '_' and '-' do not "
+                f"{whose} class names {first[plain]!r} and {name!r} are one name, as case, '_' and '-' do not "
                 "count: rename one"
             )
+        first[plain] = name
     return list(first)
 
 

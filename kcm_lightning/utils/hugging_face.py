@@ -34,7 +34,7 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> A
 
     logging.disable_progress_bar()
     try:
-        found = auto_class.from_pretrained(name, **kwargs)
+        found = auto_class.from_pretrained(name, trust_remote_code=False, **kwargs)  # None would ask the user
         if auto_class.__name__ == "AutoTokenizer" and len(found) == len(set(found.all_special_ids)):
             raise OSError("it has no vocabulary")  # transformers makes up a tokenizer of special tokens alone
         return found

@@ -1,6 +1,8 @@
 """Cached and recorded captions."""
 
 import json
+import sqlite3
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +98,49 @@ def test_steps_are_kept_and_asked_for_where_they_are_not(cached):
     ]
 
 
+def test_another_image_under_the_same_name_is_captioned(cached, tmp_path):
+    """The sample ids, which come from the file names, stay the same."""
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path in paths:
+        Path(path).write_text(path)
+    query = Query(paths, None, torch.tensor([1, 2]))
+    cached.answer(query)
+    cached.model.asked.clear()
+    Path(paths[0]).write_text("another image")
+    cached.answer(query)
+    assert cached.model.asked == paths[:1]
+
+
+@pytest.mark.parametrize(
+    "damage", ["value = substr(value, 1, 30)", "value = X'5B5D'", "value = NULL", "checksum = 0"]
+)
+def test_a_damaged_caption_is_asked_again(damage, cached, tmp_path):
+    query = Query(["a", "bbbb"], None, torch.tensor([1, 2]), Purpose.FIT)
+    wanted = cached.caption(query, with_steps=True)
+    cached.model.asked.clear()
+    connection = sqlite3.connect(tmp_path / "captions.sqlite")
+    with connection:
+        connection.execute(f"UPDATE answers SET {damage}")
+    with pytest.warns(UserWarning, match=r"2 of the answers in .*captions\.sqlite were damaged"):
+        found = cached.caption(query, with_steps=True)
+    assert cached.model.asked == ["a", "bbbb"] and found.prediction == wanted.prediction
+    torch.testing.assert_close(found.steps.topk_probs, wanted.steps.topk_probs)
+
+
+def test_captions_of_earlier_versions_are_left_alone_and_said(tmp_path):
+    connection = sqlite3.connect(tmp_path / "captions.sqlite")
+    with connection:
+        connection.execute("CREATE TABLE captions (model TEXT, sample INTEGER, caption TEXT)")
+        connection.execute("INSERT INTO captions VALUES ('counting set', 1, 'a dog')")
+    with pytest.warns(UserWarning, match="1 answers of an earlier version"):
+        with_cache(Counting(), str(tmp_path))
+
+
+def test_equal_images_are_captioned_once(cached):
+    found = cached.answer(Query(["a", "b", "a"], None, torch.tensor([1, 2, 3])))
+    assert found.prediction == ["a ", "b ", "a "] and cached.model.asked == ["a", "b"]
+
+
 def recorded(path, rows, **options) -> RecordedCaptions:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     model = RecordedCaptions(str(path), **options)
@@ -123,6 +168,9 @@ def test_bad_recordings_name_the_line(tmp_path):
         {"filename": "2.jpg"},
         {"caption": "x"},
         {**good, "confidence": 2},
+        {**good, "confidence": True},
+        {**good, "confidence": float("nan")},
+        {**good, "confidence": "sure"},
         {**good, "caption": "y"},
         {**good, "filename": 1},
     ):

@@ -95,6 +95,70 @@ def test_bad_prompts_are_refused(tiny_clip):
             CLIP(str(tiny_clip), templates=[template])
 
 
+@pytest.fixture(scope="module")
+def tiny_align(tmp_path_factory):
+    """A folder with a random ALIGN and a word tokenizer."""
+    from transformers import (
+        AlignConfig,
+        AlignModel,
+        AlignTextConfig,
+        AlignVisionConfig,
+        EfficientNetImageProcessor,
+    )
+
+    from tests.large.clip import WORDS, _tokenizer
+
+    folder = tmp_path_factory.mktemp("align")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    text = AlignTextConfig(vocab_size=len(WORDS), max_position_embeddings=40, pad_token_id=0, **sizes)
+    layers = {"kernel_sizes": [3, 3, 5], "in_channels": [32, 16, 24], "out_channels": [16, 24, 30]}
+    layers |= {"strides": [1, 1, 2], "num_block_repeats": [1, 1, 2], "expand_ratios": [1, 6, 6]}
+    vision = AlignVisionConfig(
+        image_size=32,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        hidden_dim=64,
+        initializer_range=0.3,
+        **layers,
+    )
+    config = AlignConfig(
+        text_config=text, vision_config=vision, projection_dim=32, temperature_init_value=0.05
+    )
+    AlignModel(config).save_pretrained(folder)
+    EfficientNetImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_align_equals_hugging_face(tiny_align):
+    """It has a temperature in place of a scale."""
+    model = CLIP(str(tiny_align), templates=["a photo of a {label}."])
+    model.load(NAMES, CPU)
+    expected = zero_shot(tiny_align, images(), [f"a photo of a {name}." for name in NAMES])
+    found = model.distribution(Query(images()))[:, 0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert found.std(-1).min() > 1e-4  # it tells classes apart
+
+
+def test_a_model_that_compares_nothing_is_named(tiny_bert):
+    with pytest.raises(InputError, match="is a BertModel, which does not compare images with texts"):
+        CLIP(str(tiny_bert)).load(NAMES, CPU)
+
+
+def test_a_second_load_with_other_classes_counts(tiny_clip):
+    one, other = CLIP(str(tiny_clip)), CLIP(str(tiny_clip))
+    one.load(NAMES, CPU)
+    one.load(NAMES[::-1], CPU)
+    other.load(NAMES[::-1], CPU)
+    assert torch.equal(one.distribution(Query(images())), other.distribution(Query(images())))
+
+
+def test_classes_of_one_name_are_refused(tiny_clip):
+    with pytest.raises(InputError, match="two classes of the data have one name"):
+        CLIP(str(tiny_clip)).load(["lawn_mower", "cat", "lawn mower"], CPU)
+
+
 def test_published_templates_are_the_file_s(real_data):
     text = (real_data / "weights" / "clip_tokenizer" / "cifar100_prompts.md").read_text()
     listed = [

@@ -1,5 +1,7 @@
 """ImageClassifier against the Hugging Face model called by hand."""
 
+import shutil
+
 import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -43,6 +45,93 @@ def test_classes_are_matched_by_name(tiny_classifier):
     torch.testing.assert_close(
         other.distribution(Query(images())), one.distribution(Query(images()))[..., [2, 0, 1]]
     )
+
+
+def answers_of(folder, class_names, **options):
+    model = ImageClassifier(str(folder), **options)
+    model.load(class_names, CPU)
+    return model.distribution(Query(images()))
+
+
+def test_a_name_that_is_wrong_by_a_letter_is_an_error(tiny_classifier):
+    folder = tiny_classifier(4, ["turtle", "cra", "dog", "lawn_mower"])
+    data = ["crab", "dog", "lawn_mower", "turtle"]
+    with pytest.raises(InputError, match=r"3 of the 4 class names match.*'cra' \(perhaps 'crab'\)"):
+        answers_of(folder, data)
+    by_hand = answers_of(folder, ["turtle", "cra", "dog", "lawn_mower"])[..., [1, 2, 3, 0]]
+    torch.testing.assert_close(answers_of(folder, data, labels={"cra": "crab"}), by_hand)
+
+
+def test_other_names_are_in_order_only_where_the_user_says_so(tiny_classifier):
+    folder = tiny_classifier(3, ["kitten", "mower", "puppy"])
+    data = ["cat", "lawn_mower", "dog"]
+    with pytest.raises(InputError, match=r"none of the model's class names .*labels=by_position"):
+        answers_of(folder, data)
+    in_order = answers_of(folder, ["kitten", "mower", "puppy"])
+    torch.testing.assert_close(answers_of(folder, data, labels="by_position"), in_order)
+    turned = {"kitten": "dog", "puppy": "cat", "mower": "lawn mower"}
+    torch.testing.assert_close(answers_of(folder, data, labels=turned), in_order.flip(-1))
+
+
+def test_names_that_say_nothing_are_in_order(tiny_classifier):
+    with pytest.warns(UserWarning, match="say nothing"):
+        unnamed = answers_of(tiny_classifier(3), ["cat", "mower", "dog"])
+    torch.testing.assert_close(unnamed, answers_of(tiny_classifier(3, ["a", "b", "c"]), ["a", "b", "c"]))
+
+
+def test_a_second_load_with_other_classes_counts(tiny_classifier):
+    model = ImageClassifier(str(tiny_classifier(3, ["cat", "lawn_mower", "dog"])))
+    model.load(["cat", "lawn mower", "dog"], CPU)
+    before = model.distribution(Query(images()))
+    model.load(["dog", "cat", "lawn mower"], CPU)
+    torch.testing.assert_close(model.distribution(Query(images())), before[..., [2, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def timm_folder(tmp_path_factory):
+    """A folder with a random model of timm, as the hub has them."""
+    timm = pytest.importorskip("timm")
+    from transformers.models.timm_wrapper import TimmWrapperConfig, TimmWrapperForImageClassification
+
+    torch.manual_seed(0)
+    how = {"input_size": [3, 32, 32], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25], "crop_pct": 1.0}
+    how |= {"interpolation": "bicubic", "architecture": "resnet10t", "num_classes": 3}
+    assert timm.is_model("resnet10t")
+    config = {"architecture": "resnet10t", "num_classes": 3, "label_names": ["cat", "mower", "dog"]}
+    folder = tmp_path_factory.mktemp("timm")
+    TimmWrapperForImageClassification(
+        TimmWrapperConfig.from_dict(config | {"pretrained_cfg": how})
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_models_of_timm_answer_as_timm_does(timm_folder):
+    """Against torch's own arithmetic: the images are as large as the model wants them."""
+    found = answers_of(timm_folder, ["dog", "cat", "mower"])
+    bare = AutoModelForImageClassification.from_pretrained(timm_folder).eval()
+    mean, std = torch.tensor([0.5, 0.4, 0.3])[:, None, None], torch.tensor([0.2, 0.3, 0.25])[:, None, None]
+    with torch.no_grad():
+        logits = bare((images() / 255 - mean) / std).logits
+    torch.testing.assert_close(found[:, 0], logits.softmax(-1)[:, [2, 0, 1]], atol=1e-5, rtol=1e-4)
+    one, other = ImageClassifier(str(timm_folder)), ImageClassifier(str(timm_folder))
+    for model in (one, other):
+        model.load(["dog", "cat", "mower"], CPU)
+    assert one.identity == other.identity
+
+
+def test_weights_that_are_in_no_file_are_not_made_up(tmp_path, tiny_classifier):
+    """Hugging Face fills them with random numbers: a head that was never trained."""
+    from transformers import AutoModel
+
+    shutil.copytree(tiny_classifier(3), tmp_path / "model")
+    AutoModel.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError, match=r"lack 2 of the weights of .* fine-tune it first"):
+        ImageClassifier(str(tmp_path / "model")).load(["a", "b", "c"], CPU)
+
+
+def test_an_unknown_precision_is_named_at_once():
+    with pytest.raises(InputError, match="precision='half' is none of float32, float16, bfloat16, auto"):
+        ImageClassifier("x", precision="half")
 
 
 def test_is_frozen_and_no_module(tiny_classifier):

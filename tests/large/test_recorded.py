@@ -52,6 +52,73 @@ def test_odd_but_right_files(tmp_path):
         Recorded(str(tmp_path / "b.jsonl")).load(["a"], torch.device("cpu"))
 
 
+def test_classes_are_matched_as_everywhere(tmp_path):
+    lines = [{"index": 1, "answer": "Lawn Mower"}, {"index": 2, "answer": "lawn-mower "}]
+    model = recorded(tmp_path / "a.jsonl", lines, classes=("cat", "lawn_mower"))
+    assert model.answer(Query([""] * 2, sample_ids=torch.tensor([1, 2]))).prediction.tolist() == [1, 1]
+    numbers = recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": 3}], classes=("5", "3", "1"))
+    assert numbers.answer(Query([""], sample_ids=torch.tensor([1]))).prediction.tolist() == [1]
+    with pytest.raises(
+        InputError, match=r"line 1: 'cra' is none of the data's class names \(perhaps 'crab'\)"
+    ):
+        recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "cra"}], classes=("crab", "dog"))
+    with pytest.raises(InputError, match="'Crab' and 'crab' are one name"):
+        recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "crab"}], classes=("Crab", "crab"))
+
+
+def test_a_second_load_with_other_classes_counts(tmp_path):
+    model = recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "dog"}], classes=("cat", "dog"))
+    model.load(["dog", "cat"], torch.device("cpu"))
+    assert model.answer(Query([""], sample_ids=torch.tensor([1]))).prediction.tolist() == [0]
+
+
+def test_an_answer_to_another_text_is_found_out(tmp_path):
+    line = {"index": 1, "text": "good", "answer": "positive"}
+    model = recorded(tmp_path / "a.jsonl", [line])
+    assert model.answer(Query(["good"], sample_ids=torch.tensor([1]))).prediction.tolist() == [1]
+    for purpose in Purpose:
+        with pytest.raises(InputError, match="the answer to sample 1 'bad' is to another text, 'good'"):
+            model.distribution(Query(["bad"], sample_ids=torch.tensor([1]), purpose=purpose))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"index": 1.9, "answer": "positive"}',
+        '{"index": "1.9", "answer": "positive"}',
+        '{"index": Infinity, "answer": "positive"}',
+        '{"index": 1e999, "answer": "positive"}',
+        '{"index": NaN, "answer": "positive"}',
+        '{"index": true, "answer": "positive"}',
+        '{"index": "seven", "answer": "positive"}',
+        '{"index": 1, "answer": 7}',
+        '{"index": 1, "answer": -1}',
+        '{"index": 1, "answer": true}',
+        '{"index": 1, "answer": null}',
+        '{"index": 1, "answer": ["positive"]}',
+        '{"index": 1, "answer": "positive", "answer": "negative"}',
+        '{"index": 1, "index": 2, "answer": "positive"}',
+        '{"index": 1, "answer": "positive", "confidence": NaN}',
+        '{"index": 1, "answer": "positive", "confidence": true}',
+        '{"index": 1, "answer": "positive", "confidence": "sure"}',
+        '{"index": 1, "answer": "positive", "confidence": [1]}',
+        '{"text": ["a"], "answer": "positive"}',
+        '{"index": 1, "text": 5, "answer": "positive"}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_not_said_clearly_is_refused(line, tmp_path):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1") as error:
+        recorded(tmp_path / "a.jsonl", [line])
+    assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_in_any_notation_are_sample_ids(tmp_path):
+    lines = ['{"index": 7.0, "answer": "positive"}', '{"index": "8", "answer": "negative"}']
+    model = recorded(tmp_path / "a.jsonl", lines)
+    assert model.answer(Query([""] * 2, sample_ids=torch.tensor([7, 8]))).prediction.tolist() == [1, 0]
+
+
 def test_bad_files_name_the_line(tmp_path):
     good = {"index": 1, "answer": "positive"}
     for bad in (

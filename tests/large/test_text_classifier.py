@@ -51,6 +51,63 @@ def test_prompt_states_the_small_models_answer(tiny_bert):
     assert load(tiny_bert).identity != model.identity
 
 
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory, word_tokenizer):
+    """A folder with a random RoBERTa for up to 16 tokens, whose tokenizer does not say so."""
+    from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
+    assert tokenizer.model_max_length > 10**9
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=18, pad_token_id=1, **sizes)
+    folder = tmp_path_factory.mktemp("roberta")
+    RobertaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_roberta_whose_tokenizer_names_no_length(roberta):
+    model = load(roberta)
+    found = model.distribution(Query(["box " * 5_000]))
+    assert model._length == 16  # its positions are counted from 2 on
+    torch.testing.assert_close(found, load(roberta, max_tokens=16).distribution(Query(["box " * 14])))
+
+
+def test_a_model_that_names_no_length_at_all_needs_one(tmp_path, word_tokenizer):
+    from transformers import AutoTokenizer, XLNetConfig, XLNetForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
+    config = XLNetConfig(vocab_size=len(tokenizer), d_model=16, n_layer=1, n_head=2, d_inner=32)
+    XLNetForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"--model\.teacher\.max_tokens: .* does not say how many tokens"):
+        load(tmp_path)
+    assert load(tmp_path, max_tokens=32).distribution(Query(["box " * 100])).isfinite().all()
+
+
+def test_a_head_that_was_never_trained_is_refused(tmp_path, tiny_bert, word_tokenizer):
+    """A bare encoder has two classes by default, LABEL_0 and LABEL_1: Hugging Face makes up their weights."""
+    from transformers import AutoModel, AutoTokenizer
+
+    AutoModel.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(word_tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"lack 2 of the weights .*classifier.*apd_bert_finetune"):
+        load(tmp_path)
+
+
+def test_classes_with_other_names(tiny_bert):
+    with pytest.raises(InputError, match=r"1 of the 2 class names match.*'negative'.*'bad'"):
+        load(tiny_bert, classes=("bad", "positive"))
+    with pytest.raises(InputError, match="none of the model's class names"):
+        load(tiny_bert, classes=("bad", "good"))
+    plain = load(tiny_bert).distribution(Query(TEXTS))
+    by_position = load(tiny_bert, classes=("bad", "good"), labels="by_position")
+    torch.testing.assert_close(by_position.distribution(Query(TEXTS)), plain)
+    mapped = load(tiny_bert, classes=("good", "bad"), labels={"negative": "bad", "positive": "good"})
+    torch.testing.assert_close(mapped.distribution(Query(TEXTS)), plain.flip(-1))
+
+
 def test_long_texts_are_cut(tiny_bert):
     long = ["box " * 5_000]
     assert torch.isfinite(load(tiny_bert).distribution(Query(long))).all()
@@ -63,6 +120,8 @@ def test_long_texts_are_cut(tiny_bert):
 def test_bad_input(tiny_bert):
     with pytest.raises(InputError, match="the model knows 2 classes, the data has 3"):
         load(tiny_bert, classes="abc")
+    with pytest.raises(InputError, match=r"max_tokens=0 must be at least 1, or null"):
+        load(tiny_bert, max_tokens=0)
     for prompt in ("no text", "{text} {other}", "{text"):
         with pytest.raises(InputError, match=r"--model\.teacher\.prompt"):
             TextClassifier("x", prompt=prompt)

@@ -108,8 +108,8 @@ def test_two_processes_equal_one(tmp_path):
     assert in_two_processes(measure, tmp_path) == [pytest.approx(wanted)] * 2
 
 
-def test_missing_java_is_said_before_anything_is_scored(monkeypatch):
-    monkeypatch.setattr("kcm_lightning.metrics.caption_scores.shutil.which", lambda name: None)
+def test_missing_java_is_said_before_anything_is_scored(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="need Java"):
         CaptionScores()
     with pytest.raises(InputError, match="need Java"):
