@@ -310,7 +310,7 @@ def test_wrong_pairs_are_refused_in_one_line(walls, tmp_path, tiny_classifier, m
         make(walls, beams=0)
     with pytest.raises(InputError, match="cutmix mixes classes"):
         make(walls, judge_phase=Phase(1, cutmix=0.5))
-    monkeypatch.setattr("kcm_lightning.metrics.caption_scores.shutil.which", lambda name: None)
+    monkeypatch.setattr("kcm_lightning.metrics.java_programs.shutil.which", lambda name: None)
     with pytest.raises(InputError, match=r"need Java: install a JRE, or set --model\.scoring=words"):
         fit(make(walls, scoring="ptb"), tmp_path / "bad", data(walls))
 
