@@ -45,3 +45,9 @@ def kcm_process(folder: Path, *words: str) -> str:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout + run.stderr
+
+
+def results_in(folder: Path, printed: str) -> Path:
+    """The folder of the results that a `test` in a folder has told of."""
+    place = printed.split("results: ", 1)[1].split("results.json", 1)[0]
+    return folder / place

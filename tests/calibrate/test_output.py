@@ -37,7 +37,7 @@ def test_files_of_others_are_refused(tmp_path, name):
 def test_a_named_file_of_another_target_is_refused_and_of_the_same_is_made_anew(tmp_path):
     leave(tmp_path / "mine.yaml", "lm_rate=0.6")
     assert output_path(tmp_path, str(tmp_path / "mine.yaml"), "lm_rate=0.6") == tmp_path / "mine.yaml"
-    with pytest.raises(InputError, match="did not make it for lm_rate=0.5"):
+    with pytest.raises(InputError, match=r"did not make it for lm_rate=0\.5"):
         output_path(tmp_path, str(tmp_path / "mine.yaml"), "lm_rate=0.5")
 
 

@@ -15,7 +15,7 @@ from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics.caption_scores import has_java, score_tokenized, tokenize
 from kcm_lightning.report import report
 from tests.data.caption_data import COLOURS, write, write_odd
-from tests.run_commands import kcm
+from tests.run_commands import kcm, results_in
 
 SCORING = "ptb" if has_java() else "words"
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_test_prints_table_4_and_its_figures_are_those_of_its_captions(trained):
         trained, "test", "--config", config, "--model.thresholds.judge=0.5", "--model.thresholds.student=0.3"
     )
     assert "BLEU-4" in printed and "CIDEr" in printed and "3 unanswered" in printed
-    run = trained / "runs" / "flickr8k_recorded" / "0"
+    run = results_in(trained, printed)
     results = json.loads((run / "results.json").read_text())
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     assert results["samples"] == len(lines) == 9 and results["data"]["splits"]["left_out"]["unanswered"] == 3
@@ -121,18 +121,12 @@ def test_calibrate_meets_its_target_and_says_what_to_expect(trained, target):
     scoring = "--model.scoring=words"  # without Java, which takes seconds to start
     printed = kcm(trained, "calibrate", "--config", str(run / "config.yaml"), "--target", target, scoring)
     assert "expected lm rate" in printed and "expected CIDEr minus teacher x 100" in printed
-    chosen = json.loads((run / "calibrated.json").read_text())
+    gates = trained / printed.split("a second --config ")[1].strip()
+    chosen = json.loads(gates.with_suffix(".json").read_text())
     assert chosen["samples"] == 12 and set(chosen["thresholds"]) == {"judge", "student", "teacher"}
-    kcm(
-        trained,
-        "test",
-        "--config",
-        str(run / "config.yaml"),
-        "--config",
-        str(run / "calibrated.yaml"),
-        scoring,
-    )
-    assert json.loads((run / "results.json").read_text())["thresholds"] == chosen["thresholds"]
+    configs = ["--config", str(run / "config.yaml"), "--config", str(gates)]
+    tested = results_in(trained, kcm(trained, "test", *configs, scoring))
+    assert json.loads((tested / "results.json").read_text())["thresholds"] == chosen["thresholds"]
 
 
 def test_a_target_of_classes_is_refused(trained):

@@ -15,7 +15,7 @@ import yaml
 import kcm_lightning
 from kcm_lightning.cli import main
 from kcm_lightning.module import KCMModule
-from tests.run_commands import ROOT, kcm, kcm_process
+from tests.run_commands import ROOT, kcm, kcm_process, results_in
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
     run = folder / "runs" / "quickstart" / "0"
     checkpoint = str(run / "checkpoints" / "best.ckpt")
     for gate, rate in (("0.0", 0.0), ("null", 1.0)):
-        kcm(
+        printed = kcm(
             folder,
             "test",
             "--config",
@@ -111,7 +111,8 @@ def test_threshold_on_the_command_line_beats_the_checkpoint(trained):
             f"--model.thresholds.judge={gate}",
             "--model.thresholds.student=null",
         )
-        assert json.loads((run / "results.json").read_text())["lm_rate"]["called"] == rate
+        results = json.loads((results_in(folder, printed) / "results.json").read_text())
+        assert results["lm_rate"]["called"] == rate
 
 
 def test_two_processes_give_the_figures_of_one(trained):
@@ -129,10 +130,10 @@ def test_two_processes_give_the_figures_of_one(trained):
         (kcm, ["--trainer.devices=1"]),
         (kcm_process, ["--trainer.devices=2", "--trainer.strategy=ddp"]),
     ):
-        run_it(folder, *command, *options)
-        results = json.loads((run / "results.json").read_text())
+        found = results_in(folder, run_it(folder, *command, *options))
+        results = json.loads((found / "results.json").read_text())
         figures.append({name: results[name] for name in ("samples", "lm_rate", "routes", "accuracy")})
-        assert len((run / "predictions.jsonl").read_text().splitlines()) == 600
+        assert len((found / "predictions.jsonl").read_text().splitlines()) == 600
     assert figures[0] == figures[1]
 
 
@@ -166,8 +167,9 @@ def test_calibrate_then_test_and_load(trained):
     assert "expected lm rate" in printed and "95 % interval" in printed
     report = json.loads((run / "calibrated.json").read_text())
     assert report["samples"] == 150 and report["temperatures"]["judge"] > 0
-    kcm(folder, "test", "--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml"))
-    results = json.loads((run / "results.json").read_text())
+    configs = ["--config", str(run / "config.yaml"), "--config", str(run / "calibrated.yaml")]
+    tested = results_in(folder, kcm(folder, "test", *configs))
+    results = json.loads((tested / "results.json").read_text())
     assert results["thresholds"] == report["thresholds"]
     expected = report["expected_on_unseen_data"]["lm_rate"]
     assert expected["low"] - 0.1 < results["lm_rate"]["called"] < expected["high"] + 0.1
@@ -178,7 +180,8 @@ def test_calibrate_then_test_and_load(trained):
     data = DigitsLT()
     data.setup()
     answers = loaded.answer(data.images[data.positions["test"]])
-    saved = {s["index"]: s for s in map(json.loads, (run / "predictions.jsonl").read_text().splitlines())}
+    lines = (tested / "predictions.jsonl").read_text().splitlines()
+    saved = {sample["index"]: sample for sample in map(json.loads, lines)}
     for i, index in enumerate(data.positions["test"].tolist()):
         assert answers.route[i].name.lower() == saved[index]["route"]
         assert answers.prediction[i].item() == saved[index]["prediction"]
@@ -208,8 +211,9 @@ def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path):
     assert found["seed"] == 5 and found["thresholds"]["judge"] == 0.98
     fitted = {"seed_everything": 5, "model.init_args.loss": "plain", "data.init_args.eval_batch_size": 300}
     assert found["fitted_with"] == fitted
-    kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
-    assert "fitted_with" not in json.loads((run / "results.json").read_text())
+    printed = kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
+    tested = results_in(tmp_path, printed)
+    assert "fitted_with" not in json.loads((tested / "results.json").read_text())
 
 
 def test_second_fit_takes_a_new_folder_and_resume_goes_on(trained):
