@@ -16,14 +16,15 @@ _PATIENCE = 300.0  # seconds beyond what the number of captions explains
 _A_CAPTION = 0.1  # seconds that one takes at most
 
 
-def java_fault() -> str | None:
-    """Why no Java program can run here; None where one can."""
+def has_java() -> bool:
+    """Whether COCO's tokenizer and METEOR can run."""
     path = shutil.which("java")
-    return "there is none" if path is None else _fault_of(path)
+    return path is not None and _fault_of(path) is None
 
 
 @cache
 def _fault_of(java: str) -> str | None:
+    """Why a Java does not run; None where it does."""
     try:
         run = subprocess.run(
             [java, _MEMORY, "-version"],
@@ -37,11 +38,6 @@ def _fault_of(java: str) -> str | None:
     return f"{java} fails ({_last_words(run.stderr or run.stdout)})" if run.returncode else None
 
 
-def has_java() -> bool:
-    """Whether COCO's tokenizer and METEOR can run."""
-    return java_fault() is None
-
-
 def require_java(otherwise: str) -> None:
     """Refuses to go on without Java.
 
@@ -51,10 +47,11 @@ def require_java(otherwise: str) -> None:
     Raises:
         InputError: there is no Java, or it does not run.
     """
-    if (fault := java_fault()) is not None:
-        raise InputError(
-            f"COCO's tokenizer and METEOR need Java, and {fault}: install a JRE, or set {otherwise}"
-        )
+    path = shutil.which("java")
+    fault = "" if path is None else _fault_of(path)
+    if fault is not None:
+        why = fault and f", and {fault}"
+        raise InputError(f"COCO's tokenizer and METEOR need Java{why}: install a JRE, or set {otherwise}")
 
 
 def ptb_tokenize(sentences: Sequence[str]) -> list[str]:

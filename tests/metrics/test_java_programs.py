@@ -101,5 +101,5 @@ def test_a_tokenizer_that_breaks_off_is_one_line(script, tmp_path, monkeypatch):
 def test_no_java_at_all_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("java") is None and not has_java()
-    with pytest.raises(InputError, match="there is none"):
+    with pytest.raises(InputError, match="need Java: install a JRE, or set meteor=false"):
         require_java("meteor=false")

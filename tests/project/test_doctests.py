@@ -37,7 +37,6 @@ def test_public_functions_of_tensors_have_an_example(name):
         "tokenize",
         "score_tokenized",
         "has_java",
-        "java_fault",
         "require_java",
         "ptb_tokenize",
         "check_template",
