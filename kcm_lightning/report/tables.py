@@ -8,8 +8,9 @@ from typing import Any
 from kcm_lightning.data.reviews import CATEGORIES
 from kcm_lightning.metrics import paired_difference
 from kcm_lightning.report import published as paper
-from kcm_lightning.report.runs import Figures, last, options
 from kcm_lightning.results import SCORES, TITLES, lm_rates
+from kcm_lightning.results.comparable import last, options
+from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import spread
 
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
@@ -51,7 +52,20 @@ def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list
 
 
 def _accuracy(runs: list[Figures], who: str, region: str = "overall") -> str:
-    return spread(run["accuracy"].get(who, {}).get(region) for run in runs)
+    return _mean(run["accuracy"].get(who, {}).get(region) for run in runs)
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    """Mean and standard deviation; a dash where a run lacks the value: the mean would be of fewer runs."""
+    known = list(values)
+    return "-" if None in known else spread(known)
+
+
+def _titled(who: str, title: str, runs: list[Figures]) -> str:
+    """Title of a column, with how many samples the large model gave no answer to."""
+    unanswered = sum(run.get("unanswered", {}).get(who, 0) for run in runs)
+    total = sum(run["samples"] for run in runs)
+    return f"{title}, {unanswered} of {total} unanswered" if unanswered else title
 
 
 def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Callable:
@@ -59,10 +73,11 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         titles = [f"paper: {name}", "KCM", "LM rate"] if published else []
-        head = ["Category", "Small", "Student", name, "KCM", "LM rate", "KCM - large", *titles]
+        models = [_titled("teacher", name, runs), _titled("kcm", "KCM", runs)]
+        head = ["Category", "Small", "Student", *models, "LM rate", "KCM - large", *titles]
         by_category: dict[str, list[Figures]] = defaultdict(list)
         for run in runs:
-            category: str = options(run, "data")["category"]
+            category = str(options(run, "data").get("category") or run["data"]["name"])
             by_category[CATEGORIES.get(category, category)].append(run)
         names = [shown for shown in CATEGORIES.values() if shown in by_category]
         names += sorted(set(by_category) - set(names))
@@ -91,8 +106,9 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
     """The mean over categories of each figure's mean over seeds."""
 
     def over(pick: Callable[[Figures], float | None]) -> str:
-        means = [[value for run in runs if (value := pick(run)) is not None] for runs in groups]
-        return spread([mean(mean(values) for values in means)]) if all(means) else "-"
+        values = [[pick(run) for run in runs] for runs in groups]
+        known = [[value for value in own if value is not None] for own in values]
+        return spread([mean(map(mean, known))]) if known == values else "-"
 
     def overall(who: str) -> str:
         return over(lambda run: run["accuracy"].get(who, {}).get("overall"))
@@ -136,7 +152,7 @@ def _regions(published: Mapping[str, tuple[float, ...]], titles: list[str]) -> C
         ]
         called = spread(run["lm_rate"]["called"] for run in runs)
         rows.append(["LM rate", *lm_rates(shown, called), *cells["LM rate"]])
-        return ["%", *(TITLES[who] for who in shown), *titles], rows
+        return ["%", *(_titled(who, TITLES[who], runs) for who in shown), *titles], rows
 
     return make
 
@@ -149,10 +165,10 @@ def _captions(published: Mapping[str, tuple[float, ...]], titles: list[str]) -> 
         names = [name for name in SCORES if all(name in run["scores"]["kcm"] for run in runs)]
         rows = []
         for name in names:
-            cells = [spread(run["scores"][who].get(name) for run in runs) for who in shown]
+            cells = [_mean(run["scores"][who].get(name) for run in runs) for who in shown]
             rows.append([name, *cells, *_said(published.get(name), len(titles))])
         called = spread(run["lm_rate"]["called"] for run in runs)
         rows.append(["LM rate, %", *lm_rates(shown, called), *_said(published.get("LM rate"), len(titles))])
-        return ["x 100", *(TITLES[who] for who in shown), *titles], rows
+        return ["x 100", *(_titled(who, TITLES[who], runs) for who in shown), *titles], rows
 
     return make

@@ -2,27 +2,60 @@
 
 from typing import Any
 
+from kcm_lightning.results.comparable import differences, in_words, measured_on, variant_of
 from kcm_lightning.utils.tables import spread
+
+_SHOWN = 2  # differences that a row names
 
 
 def variants_table(runs: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
     """Mean, standard deviation and count of each figure that the runs have.
 
+    Runs of a variant that differ in more than their seed, in options, data or large model, are never
+    averaged: they have rows of their own, which say what differs.
+
     Args:
         runs: name of the variant and results of each run; variants come in the order of their first.
 
     Returns:
-        Head and rows, in per cent; a figure that a variant does not have is a dash.
+        Head and rows, in per cent; a figure that a variant does not have is a dash, and one that only some of
+        its runs have says how many.
     """
-    by_variant: dict[str, list[dict[str, float]]] = {}
+    by_variant: dict[str, list[dict[str, Any]]] = {}
     for variant, results in runs:
-        by_variant.setdefault(variant, []).append(_figures(results))
-    names = list(dict.fromkeys(name for own in by_variant.values() for run in own for name in run))
-    rows = []
-    for variant, own in by_variant.items():
-        shown = [[run[name] for run in own if name in run] for name in names]
-        rows.append([variant, *(spread(values) for values in shown), str(len(own))])
+        by_variant.setdefault(variant, []).append(results)
+    groups = [group for variant, own in by_variant.items() for group in _groups(variant, own)]
+    figures = [(label, [_figures(results) for results in own]) for label, own in groups]
+    names = list(dict.fromkeys(name for _, own in figures for run in own for name in run))
+    rows = [[label, *(_cell(own, name) for name in names), str(len(own))] for label, own in figures]
     return ["variant, %", *names, "runs"], rows
+
+
+def _cell(runs: list[dict[str, float]], name: str) -> str:
+    values = [run[name] for run in runs if name in run]
+    some = f" ({len(values)} of {len(runs)})" if 0 < len(values) < len(runs) else ""
+    return spread(values) + some
+
+
+def _groups(variant: str, runs: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The runs of a variant that may be averaged; where there are several groups, with what differs."""
+    groups: list[list[dict[str, Any]]] = []
+    for results in runs:
+        fitting = (own for own in groups if not differences(_described(own[0]), _described(results)))
+        group = next(fitting, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(results)
+    if len(groups) == 1:
+        return [(variant, runs)]
+    first, *others = [_described(own[0]) for own in groups]
+    names = sorted({name for other in others for name in differences(first, other)})[:_SHOWN]
+    labels = [", ".join(f"{name} {in_words(own.get(name))}" for name in names) for own in (first, *others)]
+    return [(f"{variant}: {label}", own) for label, own in zip(labels, groups, strict=True)]
+
+
+def _described(results: dict[str, Any]) -> dict[str, Any]:
+    return variant_of(results) | measured_on(results)
 
 
 def _figures(results: dict[str, Any]) -> dict[str, float]:
@@ -44,6 +77,9 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
             own = results["scores"].get(who, {})
             figures |= {f"{who} {name}": own[name] for name in ("BLEU-4", "CIDEr") if name in own}
     figures["LM rate"] = results["lm_rate"]["called"]
+    for who, count in results.get("unanswered", {}).items():
+        if count:
+            figures[f"{who} unanswered"] = count / results["samples"]
     if "share_of_oracle_gain" in results:
         figures["share"] = results["share_of_oracle_gain"]
     for who, values in results.get("expected_calibration_error", {}).items():

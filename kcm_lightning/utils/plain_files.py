@@ -1,6 +1,5 @@
 """Reading YAML and JSON that a user, or a run, has left: what is wrong with a file is one line."""
 
-import json
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import yaml
 
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.strict_json import parse_json
 
 # a configuration has a few hundred values, five deep
 DEEPEST, MOST_VALUES = 50, 100_000
@@ -44,16 +44,14 @@ def read_json(path: str | Path, largest: int | None = LARGEST_JSON) -> dict[str,
         largest: bytes that it may have; None for a file of any size, of which the depth is not looked at.
 
     Raises:
-        InputError: the file cannot be read, is no JSON, has a key twice in an object, holds no object, or is
-            too deep or too large.
+        InputError: the file cannot be read, is no JSON, has a key twice in an object or a number that is not
+            finite, holds no object, or is too deep or too large.
     """
     text = _text_of(Path(path), largest)
     try:
-        found = json.loads(text, object_pairs_hook=_without_duplicates)
+        found = parse_json(text)
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path} is nested too deeply: give at most {DEEPEST} levels") from error
     return _checked(found, path, largest)
 
 
@@ -93,15 +91,6 @@ def _depths(tree: Any) -> Iterator[int]:
         if isinstance(value, dict | list):
             parts = value.values() if isinstance(value, dict) else value
             waiting += [(part, depth + 1) for part in parts]
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice in one object")
-    return found
 
 
 class _Loader(yaml.SafeLoader):

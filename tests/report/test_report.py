@@ -230,3 +230,164 @@ def test_on_the_command_line(runs, capsys, tmp_path):
         (tmp_path / "runs" / "0" / "results.json").write_text(content)
         with pytest.raises(InputError, match="is no results file"):
             report([str(tmp_path)])
+
+
+def test_another_large_model_or_other_data_under_the_same_name_are_never_averaged(runs):
+    """The large model's weights replaced, the data grown: each has a table that says what differs."""
+    same, weights, grown = (results("digits", "", seed=seed) for seed in range(3))
+    for figures in (same, weights, grown):
+        figures["large_model_identity"] = "ImageClassifier aa"
+        figures["data"]["class_names"] = {"count": 2, "sha256": "cc"}
+    weights["large_model_identity"] = "ImageClassifier bb"
+    grown["data"]["splits"]["train"] = {"samples": 90, "sha256": "dd"}
+    again = json.loads(json.dumps(same)) | {"seed": 3}
+    text = report([runs(same, weights, grown, again)])
+    parts = text.split("## Other data: digits, variant ")[1:]
+    assert [part.count("; seed ") for part in parts] == [2, 1, 1]
+    assert "± 0.00" in parts[0] and "±" not in parts[1] + parts[2]
+    assert (
+        "differs from variant 1 in: large model ImageClassifier aa there, ImageClassifier bb here" in parts[1]
+    )
+    assert "differs from variant 1 in: train split null there, 90 samples, dd here" in parts[2]
+
+
+def test_a_variant_of_a_sweep_whose_large_model_was_replaced_has_two_rows(tmp_path):
+    for seed in range(3):
+        figures = results("digits", "", seed=seed, kcm=0.7 + seed / 10)
+        figures["large_model_identity"] = f"ImageClassifier {'aa' if seed < 2 else 'bb'}"
+        (tmp_path / "kcm" / str(seed)).mkdir(parents=True)
+        (tmp_path / "kcm" / str(seed) / "results.json").write_text(json.dumps(figures))
+    head, *rows = csv.reader(io.StringIO(report([str(tmp_path)], "csv", by="variant")))
+    assert [row[0] for row in rows] == [
+        "kcm: large model ImageClassifier aa",
+        "kcm: large model ImageClassifier bb",
+    ]
+    assert [row[head.index("KCM overall")] for row in rows] == [f"75.00 ± {stdev((70, 80)):.2f}", "90.00"]
+    assert [row[-1] for row in rows] == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.init_args.judge_phase", {"epochs": 3}),
+        ("model.init_args.loss", "plain"),
+        ("trainer.precision", "bf16-mixed"),
+        ("trainer.limit_test_batches", 2),
+        ("data.init_args.max_tokens", 40),
+    ],
+)
+def test_any_option_that_makes_other_figures_keeps_a_seed_out_of_the_mean(runs, tmp_path, name, value):
+    one, other = results(seed=0), results(seed=1)
+    *path, last = name.split(".")
+    place = other["config"]
+    for part in path:
+        place = place[part]
+    place[last] = value
+    folder = runs(one, other)
+    text = report([folder])
+    shown = name.replace(".init_args", "")
+    assert "±" not in text and f"differs from variant 1 in: {shown}" in text
+    for seed in "01":
+        (tmp_path / "kcm" / seed).mkdir(parents=True)
+        (tmp_path / "runs" / seed / "results.json").rename(tmp_path / "kcm" / seed / "results.json")
+    table = report([str(tmp_path / "kcm")], "csv", by="variant")
+    assert "±" not in table and table.count(f"kcm: {shown}") == 2
+
+
+def test_further_tests_of_a_run_are_variants_of_their_own(tmp_path):
+    run = tmp_path / "kcm" / "0"
+    for folder, kcm in ((run, 0.9), (run / "tests" / "judge-0.9-ab", 0.8)):
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps(results(kcm=kcm)))
+    head, *rows = csv.reader(io.StringIO(report([str(tmp_path)], "csv", by="variant")))
+    assert [row[0] for row in rows] == ["kcm", "kcm, judge-0.9-ab"]
+    assert [row[head.index("KCM overall")] for row in rows] == ["90.00", "80.00"]
+    assert report([str(tmp_path)]).count("| Baby |") == 2
+
+
+def test_a_figure_that_a_run_lacks_is_no_mean_of_the_others(tmp_path):
+    one, other = results(seed=0), results(seed=1)
+    del other["accuracy"]["teacher"], other["kcm_against_teacher"]
+    one["share_of_oracle_gain"] = 0.5
+    for seed, figures in enumerate((one, other)):
+        (tmp_path / "kcm" / str(seed)).mkdir(parents=True)
+        (tmp_path / "kcm" / str(seed) / "results.json").write_text(json.dumps(figures))
+    (row,) = (line for line in report([str(tmp_path)]).splitlines() if line.startswith("| Baby"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == ["80.00 ± 0.00", "85.00 ± 0.00", "-"]
+    head, row = csv.reader(io.StringIO(report([str(tmp_path)], "csv", by="variant")))
+    assert row[head.index("teacher")] == "92.00 (1 of 2)" and row[head.index("share")] == "50.00 (1 of 2)"
+
+
+def test_columns_with_unanswered_samples_say_how_many(runs):
+    one, other = results(seed=0), results(seed=1)
+    one["unanswered"], other["unanswered"] = {"teacher": 30, "kcm": 2}, {"teacher": 10, "kcm": 0}
+    text = report([runs(one, other)])
+    assert "| BERT, 40 of 2000 unanswered | KCM, 2 of 2000 unanswered |" in text
+
+
+def test_columns_of_regions_with_unanswered_samples_say_how_many(runs):
+    digits = results("digits", "") | {"unanswered": {"teacher": 0, "kcm": 1}}
+    assert "| Large | KCM, 1 of 1000 unanswered |" in report([runs(digits)])
+
+
+def captions() -> dict:
+    figures = results("coco", "", "ImageToText")
+    del figures["accuracy"], figures["kcm_against_teacher"]
+    scores = {who: {"BLEU-4": 0.3, "CIDEr": 0.9} for who in ("judge", "kcm")}
+    return figures | {"scores": scores, "scoring": "words"}
+
+
+KINDS = [results("cifar100", "", "CLIP"), results(), sequence(0.3), captions()]
+GARBAGE = [None, "text", -1, 1.5, [None], {}, {"x": None}]
+
+
+def places(tree: dict, path: tuple = ()) -> list[tuple]:
+    """Paths to each value of a tree of dictionaries."""
+    found = [(*path, key) for key in tree]
+    return found + [
+        p for key, own in tree.items() if isinstance(own, dict) for p in places(own, (*path, key))
+    ]
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_results_that_are_incomplete_or_garbage_are_one_line_and_never_a_traceback(tmp_path, kind):
+    """Each value in its turn left out, and replaced by what is none."""
+    folder = tmp_path / "kcm" / "0"
+    folder.mkdir(parents=True)
+    refused = 0
+    for path in places(KINDS[kind]):
+        for value in ("left out", *GARBAGE):
+            figures = json.loads(json.dumps(KINDS[kind]))
+            place = figures
+            for part in path[:-1]:
+                place = place[part]
+            if value == "left out":
+                del place[path[-1]]
+            else:
+                place[path[-1]] = value
+            (folder / "results.json").write_text(json.dumps(figures))
+            for by in ("table", "variant"):
+                try:
+                    report([str(tmp_path)], by=by)
+                except InputError as error:
+                    refused += 1
+                    assert "\n" not in str(error), path
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"accuracy": {}, "accuracy": {}}', "is there twice"),
+        (b'{"accuracy": NaN}', "NaN is no number"),
+        (b"\xff\xfe", "is no UTF-8"),
+        (b'{"accuracy": {}}', "seed is missing"),
+        (b'{"groups": 3, "seed": 0, "final_accuracy": {"head": null}}', "final_accuracy is no numbers"),
+        (b"{}", "none of groups, accuracy, scores"),
+    ],
+)
+def test_what_is_no_results_file_says_why(tmp_path, content, said):
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"results.json is no results file of this project: .*{said}"):
+        report([str(tmp_path)])

@@ -1,0 +1,107 @@
+"""Which results may stand in one mean: those of the same options, data and large model, whatever the seed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kcm_lightning.results.fit_record import split_digests
+from kcm_lightning.results.provenance import LENGTH
+from kcm_lightning.results.results_file import Figures
+
+# of the trainer, what makes other figures
+_TRAINER = (*LENGTH, "limit_test_batches", "precision", "gradient_clip_val", "accumulate_grad_batches")
+# of module and data, what may differ between runs that are averaged or stand in one table
+_NOT_A_VARIANT = {
+    "thresholds",
+    "temperatures",
+    "cache",
+    "judge_ckpt",
+    "category",
+    "root",
+    "prepared",
+    "answered",
+    "predict_folder",
+    "eval_batch_size",
+    "compile",
+}
+# options that results of earlier versions do not have, and what these did
+_SINCE = {
+    "data.rotation": 0.0,
+    "model.judge_phase.optimizer": "adamw",
+    "model.student_phase.optimizer": "adamw",
+}
+_NOT_OF_THE_ANSWERS = {
+    "answers",
+    "budget",
+    "concurrency",
+    "fit_budget",
+    "prices",
+    "retries",
+    "timeout",
+    "api_key_env",
+}
+# a model that was fitted on one category and is tested on another is not one that was fitted on that
+_NOT_OF_THE_FIT = (_NOT_A_VARIANT | _NOT_OF_THE_ANSWERS | {"seed_everything"}) - {"category", "fit_budget"}
+
+
+def last(path: str) -> str:
+    """Name of a class without its module."""
+    return path.rsplit(".", 1)[-1]
+
+
+def options(figures: Figures, part: str) -> Figures:
+    """Options of the module ("model") or of the data ("data")."""
+    return figures["config"][part].get("init_args") or {}
+
+
+def variant_of(figures: Figures) -> dict[str, Any]:
+    """The options that tell apart runs which must not be averaged, by their names."""
+    config, fitted = figures.get("config") or {}, figures.get("fitted_with") or {}
+    kept: dict[str, Any] = {}
+    for part in ("model", "data"):
+        if part in config:
+            kept[f"{part}.class_path"] = last(config[part].get("class_path") or "")
+            kept |= _flat(options(figures, part), part)
+    kept |= {name: kept.get(name, value) for name, value in _SINCE.items()}
+    trainer = config.get("trainer") or {}
+    kept |= {f"trainer.{name}": trainer.get(name) for name in _TRAINER}
+    for name, value in fitted.items():
+        if not _NOT_OF_THE_FIT & set(name.split(".")):
+            kept[f"fitted with {name}"] = value
+    # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each
+    # seed, fits one
+    if "accuracy" in figures and set(figures.get("temperatures", {}).values()) == {1.0}:
+        kept |= {f"thresholds.{who}": value for who, value in figures["thresholds"].items()}
+    return kept
+
+
+def _flat(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Options by their names, as the command line writes them, without those that may differ."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = name if key == "init_args" else f"{name}.{key}"
+        skipped = _NOT_OF_THE_ANSWERS if name.startswith("model.teacher") else set()
+        if key in skipped or (name in ("model", "data") and key in _NOT_A_VARIANT):
+            continue
+        found |= _flat(value, inner) if isinstance(value, Mapping) and value else {inner: value}
+    return found
+
+
+def measured_on(figures: Figures) -> dict[str, Any]:
+    """Data and large model that figures are of, by content; None for what earlier versions did not keep."""
+    data = figures.get("data") or {}
+    splits = {f"{name} split": own for name, own in split_digests(data.get("splits")).items()}
+    names = (data.get("class_names") or {}).get("sha256")
+    return splits | {"class names": names, "large model": figures.get("large_model_identity")}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two such descriptions: each name with both values."""
+    names = sorted({*one, *other})
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def in_words(value: Any) -> str:
+    """A value for a line: short, without the module of a class."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
