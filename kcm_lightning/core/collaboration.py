@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.core.confidence import most_probable, probabilities
+from kcm_lightning.core.confidence import check_confidence, most_probable, probabilities
 from kcm_lightning.core.predictions import Outcome, Predictor, Purpose, Query, SmallPrediction, Teacher, take
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
@@ -64,7 +64,7 @@ def collaborate(
 ) -> Outcome:
     """Algorithm 2: answers a batch; the large model sees only the samples that need it.
 
-    What the large model has no answer to, the student answers.
+    What the large model has no answer to, the student answers. A small model's confidence of NaN is an error.
 
     Args:
         batch: with `small` and `large`, the inputs of the small models and of the large one, and, for a
@@ -75,12 +75,12 @@ def collaborate(
         purpose: what the large model is asked for.
     """
     thresholds = gates.thresholds
-    judge = roles.judge(batch["small"])
+    judge = _checked(roles.judge(batch["small"]))
     every = torch.ones_like(judge.confidence, dtype=torch.bool)
     passed_on = ~keeps(judge.confidence, thresholds.judge)
     student = judge.not_asked()
     if len(rows := (passed_on if ask is Ask.NOBODY else every).nonzero().squeeze(1)):
-        student = roles.student(take(batch["small"], rows)).scatter(rows, len(every))
+        student = _checked(roles.student(take(batch["small"], rows))).scatter(rows, len(every))
 
     call = _TeacherCall(batch, roles.teacher, student, gates.teacher_temperature, purpose)
     if gates.second_gate == "teacher":
@@ -136,6 +136,12 @@ def class_predictor(model: nn.Module, temperature: float = 1.0, pruning: Pruning
         return SmallPrediction(prediction, confidence, distribution=distribution, logits=logits)
 
     return predict
+
+
+def _checked(prediction: SmallPrediction) -> SmallPrediction:
+    """The same: a gate would keep no NaN, and pass it on unsaid."""
+    check_confidence(prediction.confidence)
+    return prediction
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.ranges import check_temperature
 
 CaptionConfidence = Literal["geometric_mean", "mean", "minimum"]
@@ -68,6 +69,22 @@ def most_probable(distribution: Tensor) -> tuple[Tensor, Tensor]:
     """
     confidence, prediction = distribution.max(-1)
     return confidence, prediction
+
+
+def check_confidence(confidence: Tensor) -> None:
+    """Whether each confidence is a number: a gate keeps no NaN, and passes it on unsaid.
+
+    Args:
+        confidence: of a model that was asked about every sample, shape `(B,)`.
+
+    Raises:
+        InputError: some are NaN.
+    """
+    if count := int(confidence.isnan().sum()):
+        raise InputError(
+            f"{count} of {len(confidence)} confidences of a small model are NaN: its weights are damaged or "
+            "have diverged, or its inputs are no numbers"
+        )
 
 
 def tempered(distribution: Tensor, temperature: float) -> Tensor:

@@ -23,6 +23,7 @@ from kcm_lightning.module.optimizers import Phase, check_finite
 from kcm_lightning.module.sample_lookup import SampleLookup
 from kcm_lightning.module.two_phases import TwoPhases
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.ranges import check_temperature
 
 
 class KCMModule(TwoPhases):
@@ -49,8 +50,8 @@ class KCMModule(TwoPhases):
         direction: which KL divergence teaches the student (equations 4 and 5): "forward", the default,
             KL(target || student); "reverse", KL(student || target); or "hard", cross-entropy with the
             target's most probable class.
-        distill_temperature: temperature that softens both sides of the KL divergence; 1, the default, changes
-            nothing.
+        distill_temperature: temperature, from 0.001 to 1000, that softens both sides of the KL divergence; 1,
+            the default, changes nothing.
         second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as in the
             paper's Algorithm 2, which calls the large model for every sample that the judge does not keep.
         pruning: classes that the student leaves to the others at inference (MCM); null, the default, is none.
@@ -89,6 +90,7 @@ class KCMModule(TwoPhases):
             judge_ckpt=judge_ckpt,
             compile=compile,
         )
+        check_temperature("--model.distill_temperature", distill_temperature)
         self.teacher: Any = teacher
         self.loss, self.partition, self.direction = loss, partition, direction
         self.thresholds, self.temperatures = thresholds, temperatures

@@ -35,8 +35,7 @@ class KCMCaptions(KCMModule):
     """KAN-based collaboration of a small captioner and a frozen large one.
 
     The student learns whole captions under teacher forcing: the large model's where that is trusted (equation
-        4), else
-    the judge's (equation 5), each position's distribution, or the caption alone where only that is known.
+    4), else the judge's (equation 5), each position's distribution, or the caption where only that is known.
 
     Args:
         judge: the small captioner, a class of `kcm_lightning.small`; the student starts as its copy.
@@ -60,8 +59,8 @@ class KCMCaptions(KCMModule):
         direction: which KL divergence teaches the student (equations 4 and 5): "forward", the default,
             KL(target || student); "reverse", KL(student || target); or "hard", cross-entropy with the
             target's most probable token.
-        distill_temperature: temperature that softens both sides of the KL divergence; 1, the default, changes
-            nothing.
+        distill_temperature: temperature, from 0.001 to 1000, that softens both sides of the KL divergence; 1,
+            the default, changes nothing.
         second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as in the
             paper's Algorithm 2, which calls the large model for every image that the judge does not keep.
         cache: folder in which the large model's captions are kept; null, the default, asks it anew each time.

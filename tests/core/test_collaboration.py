@@ -1,11 +1,13 @@
 """What becomes of a batch when the large model has no answer to some of it."""
 
+import pytest
 import torch
 from torch import nn
 
 from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor, collaborate
 from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.large import LargeClassifier
+from kcm_lightning.utils.errors import InputError
 
 
 class Silent(LargeClassifier):
@@ -58,3 +60,16 @@ def test_what_the_large_model_says_alone_is_never_what_it_says_with_a_hint():
             outcome.prediction.tolist() == [1, 1, 1]
             and outcome.teacher_without_hint_prediction.tolist() == alone
         )
+
+
+@pytest.mark.parametrize("who", ["judge", "student"])
+def test_a_confidence_that_is_no_number_is_an_error_and_no_call_of_the_large_model(who):
+    class Broken(nn.Module):
+        def forward(self, inputs):
+            return inputs * torch.tensor([[1.0], [float("nan")]])
+
+    models = {"judge": nn.Identity(), "student": nn.Identity()} | {who: Broken()}
+    roles = Roles(class_predictor(models["judge"]), class_predictor(models["student"]), Silent())
+    batch = {"small": torch.ones(2, 2), "large": ["x", "x"], "index": torch.arange(2)}
+    with pytest.raises(InputError, match="1 of 2 confidences of a small model are NaN"):
+        collaborate(batch, roles=roles, gates=Gates(Thresholds(0.99, 0.99)))

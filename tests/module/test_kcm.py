@@ -284,3 +284,9 @@ def test_a_gate_that_is_off_teaches_nothing(make, tmp_path, off):
     silent, speaking = ("equation_5", "equation_4") if off == "judge" else ("equation_4", "equation_5")
     assert logged[f"train/{silent}"] == 0 and logged[f"train/{speaking}"] > 0
     assert logged["partition/x3"] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-300, float("nan"), float("inf")])
+def test_a_temperature_of_distillation_that_makes_nan_is_refused(make, value):
+    with pytest.raises(InputError, match=r"--model.distill_temperature=.* must be"):
+        make(distill_temperature=value)
