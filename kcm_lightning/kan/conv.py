@@ -1,5 +1,6 @@
 """Convolutional KAN layer."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.utils import _pair
@@ -58,13 +59,26 @@ class KANConv2d(KANLayer):
         self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H', W')`, sizes as those of `nn.Conv2d`."""
-        last = self.channels_last(x).contiguous()  # (B, H, W, C)
-        channels = self.basis_channels(last).permute(0, 3, 1, 2)  # (B, basis * C, H, W), channels last
-        with self.recompute(channels, last):
-            return F.conv2d(
-                channels, self.joint_weight(), None, self.stride, self.padding, self.dilation, self.groups
-            )
+        """Maps `(B, in_channels, H, W)` to `(B, out_channels, H', W')`, sizes as those of `nn.Conv2d`.
+
+        An image without the batch axis is taken too.
+        """
+        return self.transform(x) if x.dim() == 4 else self.transform(x.unsqueeze(0)).squeeze(0)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1)
+        return x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+
+    def channels_back(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
+
+    def product(self, channels: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(channels, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+    def product_gradients(
+        self, gradient: Tensor, channels: Tensor, weight: Tensor, needed: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        sizes = [list(_pair(size)) for size in (self.stride, self.padding, self.dilation)]
+        to_channels, to_weight, _ = torch.ops.aten.convolution_backward(
+            gradient, channels, weight, None, *sizes, False, [0, 0], self.groups, [*needed, False]
+        )
+        return to_channels, to_weight

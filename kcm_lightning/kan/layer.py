@@ -1,12 +1,16 @@
 """What the linear and the convolutional KAN layer share: grid, weights, grid update, regularization."""
 
-from contextlib import AbstractContextManager, nullcontext
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.kan.spline import bspline_basis, expand
+from kcm_lightning.kan.grid import Grids, check, farthest, moves, onto, spread_of
+from kcm_lightning.kan.spline import expand, expand_gradient, expand_tangent
+
+_UNCHANGED = 0.1  # standard deviations that a grid update may change an output by
+_TOLERANCES = (0.2, 0.1, 0.05, 0.02, 0.01)  # the same for one spline, tried until the outputs are unchanged
 
 
 class KANLayer(nn.Module):
@@ -61,75 +65,130 @@ class KANLayer(nn.Module):
         """
         return torch.cat([self.spline_weight, self.base_weight.unsqueeze(1)], dim=1).flatten(1, 2)
 
-    def basis_channels(self, x: Tensor) -> Tensor:
-        """Basis channels of inputs, in the order of `joint_weight`.
+    def transform(self, x: Tensor) -> Tensor:
+        """Applies the functions on all edges and adds them up; `x` as `channels_last` takes it."""
+        weight, dtype = self.joint_weight(), product_dtype(x)
+        if torch.compiler.is_compiling():  # a compiler chooses itself what to keep and what to compute twice
+            return self.product(self.basis_channels(x, self.grid_low, self.grid_high, dtype), weight)
+        if torch.is_autocast_enabled(x.device.type):
+            weight = weight.to(dtype)
+        return _KeepInput.apply(x, self.grid_low, self.grid_high, weight, self, dtype, *self.watched())
+
+    def watched(self) -> list[Tensor]:
+        """What must not be changed in place between forward and backward pass; no gradient flows through."""
+        own = self.base_weight, self.spline_weight, self.grid_low, self.grid_high
+        return [tensor.detach() for tensor in own]
+
+    def basis_channels(self, x: Tensor, low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
+        """Basis channels of inputs, in the order of `joint_weight`, as `product` takes them.
 
         Args:
-            x: shape `(..., in)`.
+            x: as `channels_last` takes it.
+            low: as `grid_low`.
+            high: as `grid_high`.
+            dtype: of the result.
 
         Returns:
-            Shape `(..., groups * (grid + order + 1) * in / groups)`; under autocast of its dtype.
+            `groups * (grid + order + 1) * in / groups` channels.
         """
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        with torch.autocast(device, enabled=False):
-            out = expand(x, self.grid_low, self.grid_high, self.grid, self.order, dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._arranged(expand(self.channels_last(x), low, high, self.grid, self.order, dtype))
+
+    def _arranged(self, channels: Tensor) -> Tensor:
+        """Channels `(..., grid + order + 1, in)` as `product` takes them."""
         if self.groups > 1:
-            out = out.unflatten(-1, (self.groups, -1)).transpose(-3, -2)  # (..., groups, basis, in / groups)
-            return out.flatten(-3)
-        return out.flatten(-2)
+            channels = channels.unflatten(-1, (self.groups, -1)).transpose(-3, -2).flatten(-3, -2)
+        return self.channels_back(channels.flatten(-2))
 
-    def recompute(self, channels: Tensor, x: Tensor) -> AbstractContextManager[Any]:
-        """Context in which an operation keeps `x` for its backward pass instead of its `channels`.
+    def basis_tangent(
+        self, x: Tensor, low: Tensor, high: Tensor, tangent: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """How the basis channels move when `x` moves by `tangent`, itself differentiable in both."""
+        last, tangent = self.channels_last(x), self.channels_last(tangent)
+        return self._arranged(expand_tangent(last, low, high, tangent, self.grid, self.order, dtype))
 
-        The basis channels are `grid + order + 1` times the input; computing them twice is cheaper than
-        keeping them. A compiler makes that choice itself.
-        """
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-            return nullcontext()
-        place, size = channels.data_ptr(), channels.numel()
-        source, enabled = x.detach(), torch.is_autocast_enabled(x.device.type)
-
-        def pack(saved: Tensor):
-            return None if saved.data_ptr() == place and saved.numel() == size else saved
-
-        def unpack(saved):
-            if saved is not None:
-                return saved
-            with torch.no_grad(), torch.autocast(x.device.type, channels.dtype, enabled=enabled):
-                again = self.basis_channels(source)
-            return again if again.dim() == 2 else again.movedim(-1, 1)
-
-        return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
+    def basis_gradient(self, x: Tensor, low: Tensor, high: Tensor, gradient: Tensor) -> Tensor:
+        """Gradient of `x` from that of its basis channels, itself differentiable in both."""
+        last = self.channels_last(x)
+        gradient = self.channels_last(gradient).unflatten(-1, (self.groups, self.grid + self.order + 1, -1))
+        gradient = gradient.transpose(-3, -2).flatten(-2)  # (..., basis, in)
+        return self.channels_back(expand_gradient(last, low, high, gradient, self.grid, self.order))
 
     @torch.no_grad()
-    def update_grid(self, x: Tensor, margin: float = 0.02) -> None:
+    def update_grid(self, x: Tensor, margin: float = 0.02) -> int:
         """Moves each channel's grid onto its data and refits the splines, which compute the same as before.
 
+        A grid is moved as far as its splines allow: half, a quarter or an eighth of the way, or not at all,
+        where all the way would change what they compute. No output for the given data changes by more than a
+        tenth of its standard deviation over them. What the layer computes for other data may change.
+
         Args:
-            x: inputs the layer has seen, as `forward` takes them.
-            margin: share of the values left outside at either end, so that an outlier does not stretch the
-                grid.
+            x: inputs the layer has seen, as `forward` takes them. Several processes have to give the same.
+            margin: share of the values left outside the grid, half of it at either end, so that an outlier
+                does not stretch it. Values inside the grid so far stay inside.
+
+        Returns:
+            How many channels have a new grid. One whose values are all the same keeps its own.
+
+        Raises:
+            InputError: `x` does not fit the layer, is empty, or is not finite.
         """
-        samples = self.channels_last(x).flatten(0, -2).double()
-        low, high = (samples.quantile(q, dim=0) for q in (margin / 2, 1 - margin / 2))
-        middle, half = (low + high) / 2, ((high - low) / 2).clamp_min(1e-3)
-        low, high = middle - half, middle + half
-        steps = torch.linspace(0, 1, 8 * (self.grid + self.order), dtype=low.dtype, device=low.device)
-        points = low + steps.unsqueeze(-1) * (high - low)  # (P, C)
-        old_low, old_high = self.grid_low.double(), self.grid_high.double()
-        old = bspline_basis(points, old_low, old_high, self.grid, self.order)  # (P, K, C)
-        new = bspline_basis(points, low, high, self.grid, self.order)
-        change = torch.linalg.lstsq(new.permute(2, 0, 1), old.permute(2, 0, 1)).solution  # (C, K, K)
-        change = change.unflatten(0, (self.groups, -1)).float()
-        weight = self.spline_weight.unflatten(0, (self.groups, -1))
-        weight = torch.einsum("gcnk,gokc...->gonc...", change, weight.float())
-        self.spline_weight.copy_(weight.flatten(0, 1))
-        self.grid_low.copy_(low)
-        self.grid_high.copy_(high)
+        exact = torch.promote_types(self.spline_weight.dtype, torch.float32)
+        trial, x = copy.deepcopy(self).to(exact), x.to(exact)
+        samples = self.channels_last(x).flatten(0, -2)
+        check(samples, self.in_features, margin)
+        ends = self.grid_low.double(), self.grid_high.double()
+        old = Grids(*ends, self.grid, self.order, self.grid_low.dtype)
+        aim = onto(samples, old, margin)
+        with torch.autocast(x.device.type, enabled=False):
+            before = self.channels_last(trial.forward(x))
+            spread = spread_of(before.flatten(0, -2))
+            found = moves(samples, old, aim, self._edges(spread))
+            for tolerance in (*_TOLERANCES, 0.0):
+                grids, change = farthest(found, tolerance)
+                trial._set_splines(grids, self._refitted(change))
+                change = self.channels_last(trial.forward(x)) - before
+                if (change.abs() <= _UNCHANGED * spread).all():
+                    break
+        self._set_splines(grids, trial.spline_weight)
+        return int((grids.low != old.low).logical_or(grids.high != old.high).sum())
+
+    def _edges(self, spread: Tensor) -> Tensor:
+        """Splines by channel, `(in, grid + order, edges)`, in units of the `spread` of the outputs, which is
+        shared out among the edges that an output adds up."""
+        unit = spread.clamp_min(torch.finfo(spread.dtype).tiny) / self.base_weight[0].numel() ** 0.5
+        edges = self.spline_weight.to(spread.dtype).movedim(0, -1) / unit  # (K, in / groups, *kernel, out)
+        edges = edges.unflatten(-1, (self.groups, -1)).movedim(-2, 0)  # (groups, K, in / groups, ...)
+        return edges.transpose(1, 2).flatten(0, 1).flatten(2)
+
+    def _refitted(self, change: Tensor) -> Tensor:
+        """Coefficients after a change of the basis, `(in, K, K)`."""
+        change = change.unflatten(0, (self.groups, -1))
+        weight = self.spline_weight.unflatten(0, (self.groups, -1)).to(change.dtype)
+        weight = torch.einsum("gcnk,gokc...->gonc...", change, weight).flatten(0, 1)
+        return weight.to(self.spline_weight.dtype)
+
+    def _set_splines(self, grids: Grids, weight: Tensor) -> None:
+        self.spline_weight.copy_(weight)
+        self.grid_low.copy_(grids.low)
+        self.grid_high.copy_(grids.high)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        """Inputs as `forward` takes them, with the channel axis moved to the end."""
+        """`x` with the channel axis moved to the end."""
+        raise NotImplementedError
+
+    def channels_back(self, x: Tensor) -> Tensor:
+        """The inverse of `channels_last`."""
+        raise NotImplementedError
+
+    def product(self, channels: Tensor, weight: Tensor) -> Tensor:
+        """The dense operation at the heart of the layer, on basis channels and `joint_weight`."""
+        raise NotImplementedError
+
+    def product_gradients(
+        self, gradient: Tensor, channels: Tensor, weight: Tensor, needed: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of `channels` and `weight` from that of their product; None where not needed."""
         raise NotImplementedError
 
     def regularization(self, entropy: float = 1.0) -> Tensor:
@@ -146,3 +205,60 @@ class KANLayer(nn.Module):
         tiny = torch.finfo(size.dtype).tiny
         share = (size / size.sum().clamp_min(tiny)).clamp_min(tiny)  # the entropy's slope at 0 is infinite
         return size.mean() + entropy * torch.special.entr(share).sum()
+
+
+class _KeepInput(torch.autograd.Function):
+    """Product of basis channels and weight that keeps the input, not the channels, for the backward pass.
+
+    The channels are `grid + order + 1` times the input; computing them twice is cheaper than keeping them.
+    What the layer watches is kept for its version alone: if it is changed in place before the backward pass,
+    that is an error, as in other layers.
+    """
+
+    @staticmethod
+    def forward(
+        x: Tensor, low: Tensor, high: Tensor, weight: Tensor, layer: KANLayer, dtype: torch.dtype, *_: Tensor
+    ) -> Tensor:
+        return layer.product(layer.basis_channels(x, low, high, dtype), weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, low, high, weight, ctx.layer, ctx.dtype, *watched = inputs
+        ctx.save_for_backward(x, low, high, weight, *watched)
+        ctx.save_for_forward(x, low, high, weight, *watched)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, low, high, weight, *_ = ctx.saved_tensors
+        layer, needed = ctx.layer, (ctx.needs_input_grad[0], ctx.needs_input_grad[3])
+        channels = layer.basis_channels(x, low, high, ctx.dtype)
+        to_channels, to_weight = layer.product_gradients(gradient, channels, weight, needed)
+        to_x = layer.basis_gradient(x, low, high, to_channels) if needed[0] else None
+        return to_x, None, None, to_weight, *(None,) * (len(ctx.needs_input_grad) - 4)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        x, low, high, weight, *_ = ctx.saved_tensors
+        layer = ctx.layer
+        moved, weight_moved = (
+            torch.zeros_like(at) if tangent is None else tangent
+            for at, tangent in ((x, tangents[0]), (weight, tangents[3]))
+        )
+        channels = layer.basis_channels(x, low, high, ctx.dtype)
+        channels_moved = layer.basis_tangent(x, low, high, moved, ctx.dtype)
+        return layer.product(channels_moved, weight) + layer.product(channels, weight_moved)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        layer, dtype = inputs[4:6]
+
+        def call(x: Tensor, low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
+            return layer.product(layer.basis_channels(x, low, high, dtype), weight)
+
+        return torch.func.vmap(call, in_dims[:4])(*inputs[:4]), 0
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """Type in which products of `x` are computed: autocast's where it is on."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -42,11 +42,20 @@ class KANLinear(KANLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(..., in_features)` to `(..., out_features)`."""
-        rows = x.reshape(-1, self.in_features)
-        channels = self.basis_channels(rows)  # (N, (grid + order + 1) * in)
-        with self.recompute(channels, rows):
-            out = F.linear(channels, self.joint_weight())
-        return out.view(*x.shape[:-1], self.out_features)
+        return self.transform(x).view(*x.shape[:-1], self.out_features)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, self.in_features)
+        return x
+
+    def channels_back(self, x: Tensor) -> Tensor:
+        return x
+
+    def product(self, channels: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(channels.reshape(-1, channels.shape[-1]), weight)
+
+    def product_gradients(
+        self, gradient: Tensor, channels: Tensor, weight: Tensor, needed: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        to_channels = (gradient @ weight).view(channels.shape) if needed[0] else None
+        to_weight = gradient.t() @ channels.reshape(-1, channels.shape[-1]) if needed[1] else None
+        return to_channels, to_weight

@@ -88,37 +88,110 @@ def expand(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: t
     Returns:
         Shape `(..., grid + order + 1, C)`; the last channel is SiLU.
     """
-    return _Expand.apply(x, low, high, grid, order, dtype)
+    transform = _Expand if torch.compiler.is_compiling() else _ExpandAnywhere
+    return transform.apply(x, low, high, grid, order, dtype)
+
+
+def expand_gradient(x: Tensor, low: Tensor, high: Tensor, gradient: Tensor, grid: int, order: int) -> Tensor:
+    """Gradient of `x` from that of its basis channels, itself differentiable in both.
+
+    Args:
+        x: inputs of `expand`, shape `(..., C)`.
+        low: left end of the grid, shape `(C,)`.
+        high: right end of the grid, shape `(C,)`.
+        gradient: gradient of the channels, shape `(..., grid + order + 1, C)`.
+        grid: number of intervals.
+        order: degree of the spline.
+
+    Returns:
+        Of the shape and dtype of `x`.
+    """
+    exact, clamped, inside = _to_grid(x, low, high, grid)
+    form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
+    slope = form(clamped, gradient, grid, order)
+    slope = slope * inside * _scale(low, high, grid, exact.dtype)
+    base = gradient.select(-2, grid + order).to(exact.dtype)
+    slope = slope + _silu_gradient(base, exact)
+    return slope.to(x.dtype)
+
+
+def expand_tangent(
+    x: Tensor, low: Tensor, high: Tensor, tangent: Tensor, grid: int, order: int, dtype: torch.dtype
+) -> Tensor:
+    """How basis channels move when `x` moves by `tangent`, itself differentiable in both; see `expand`."""
+    exact, clamped, inside = _to_grid(x, low, high, grid)
+    moved = tangent.to(exact.dtype)
+    base = _silu_gradient(moved, exact).unsqueeze(-2)
+    slope, alive = _local_slopes(clamped, grid, order)
+    slope = slope * (moved * inside * _scale(low, high, grid, exact.dtype))
+    shape = (*exact.shape[:-1], grid + order, exact.shape[-1])
+    splines = slope.new_zeros(shape).scatter(-2, alive.movedim(0, -2), slope.movedim(0, -2))
+    return torch.cat([splines, base], dim=-2).to(dtype)
 
 
 class _Expand(torch.autograd.Function):
+    """The form that a compiler traces."""
+
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: torch.dtype
-    ) -> Tensor:
-        ctx.save_for_backward(x, low, high)
-        ctx.sizes = grid, order
+    def forward(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: torch.dtype) -> Tensor:
         exact, clamped, _ = _to_grid(x, low, high, grid)
         form = _closed if torch.compiler.is_compiling() else _local
         return form(exact, clamped, grid, order, dtype)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, low, high, *ctx.sizes = inputs
+        ctx.save_for_backward(x, low, high)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, low, high = ctx.saved_tensors
-        grid, order = ctx.sizes
-        exact, clamped, inside = _to_grid(x, low, high, grid)
-        form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
-        slope = form(clamped, gradient, grid, order)
-        slope = slope * inside * (grid / (high - low).to(exact.dtype))
-        base = gradient.select(-2, grid + order).to(exact.dtype)
-        slope = slope + torch.ops.aten.silu_backward(base, exact)
-        return slope.to(x.dtype), None, None, None, None, None
+        grid, order, _ = ctx.sizes
+        return expand_gradient(x, low, high, gradient, grid, order), None, None, None, None, None
+
+
+class _ExpandAnywhere(_Expand):
+    """The form of eager mode: also under `torch.func` and forward-mode derivatives."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, low, high, *ctx.sizes = inputs
+        ctx.save_for_backward(x, low, high)
+        ctx.save_for_forward(x, low, high)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        x, low, high = ctx.saved_tensors
+        grid, order, dtype = ctx.sizes
+        return expand_tangent(x, low, high, tangent, grid, order, dtype)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        x, low, high = (
+            value.unsqueeze(0) if dim is None else value.movedim(dim, 0)
+            for value, dim in zip(inputs[:3], in_dims, strict=False)
+        )
+        x = x.expand(info.batch_size, *x.shape[1:])
+        low, high = (end.view(len(end), *[1] * (x.dim() - end.dim()), *end.shape[1:]) for end in (low, high))
+        return expand(x, low, high, *inputs[3:]), 0
+
+
+def _scale(low: Tensor, high: Tensor, grid: int, dtype: torch.dtype) -> Tensor:
+    """Intervals per unit of the input; ends kept in half precision lose nothing more in their difference."""
+    return grid / (high.to(dtype) - low.to(dtype))
+
+
+def _silu_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return torch.ops.aten.silu_backward(gradient, x)  # one pass, and not differentiable
+    gate = x.sigmoid()
+    return gradient * gate * (1 + x * (1 - gate))
 
 
 def _to_grid(x: Tensor, low: Tensor, high: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
     """`x` in at least float32, its position in intervals clamped to [0, grid], and where it is inside."""
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    position = (exact - low) * (grid / (high - low))
+    position = (exact - low) * _scale(low, high, grid, exact.dtype)
     return exact, position.clamp(0, grid), (position >= 0) & (position <= grid)
 
 
@@ -131,9 +204,9 @@ def _interval(clamped: Tensor, grid: int, order: int) -> tuple[Tensor, Tensor]:
 
     What belongs to one function is kept together in memory: the passes over it are then long and plain.
     """
-    left = clamped.floor().clamp_(max=grid - 1)
+    left = clamped.floor().clamp(max=grid - 1)
     alive = torch.arange(order + 1, device=clamped.device).view(-1, *[1] * clamped.dim())
-    first = left.long().clamp_min_(0)  # NaN has no interval: it stays NaN through t, and must not index
+    first = left.long().clamp_min(0)  # NaN has no interval: it stays NaN through t, and must not index
     return clamped - left, first + alive
 
 
@@ -156,12 +229,19 @@ def _local(exact: Tensor, clamped: Tensor, grid: int, order: int, dtype: torch.d
     return out
 
 
+def _local_slopes(clamped: Tensor, grid: int, order: int) -> tuple[Tensor, Tensor]:
+    """Slopes of the functions that are not 0, and their indices, `(order + 1, ...)`."""
+    t, alive = _interval(clamped, grid, order)
+    if order == 0:
+        return torch.zeros_like(t).unsqueeze(0), alive
+    powers = torch.arange(1, order + 1, dtype=t.dtype, device=t.device)
+    return _horner(t, _table(order, t)[:, 1:] * powers), alive
+
+
 def _local_gradient(clamped: Tensor, gradient: Tensor, grid: int, order: int) -> Tensor:
     if order == 0:
         return torch.zeros_like(clamped)
-    t, alive = _interval(clamped, grid, order)
-    powers = torch.arange(1, order + 1, dtype=t.dtype, device=t.device)
-    slope = _horner(t, _table(order, t)[:, 1:] * powers)
+    slope, alive = _local_slopes(clamped, grid, order)
     return (gradient.gather(-2, alive.movedim(0, -2)).movedim(-2, 0) * slope).sum(0)
 
 

@@ -114,8 +114,8 @@ def test_keeps_at_most_twice_the_input_for_the_backward_pass():
 def test_grid_update_keeps_the_function_and_covers_the_data():
     torch.manual_seed(0)
     for layer, x in (
-        (KANLinear(4, 3, grid=8), torch.randn(4000, 4) * 0.5 + torch.tensor([0.0, 0.3, -0.3, 0.5])),
-        (KANConv2d(4, 6, 3, grid=8, groups=2), torch.randn(20, 4, 15, 15) * 0.4),
+        (KANLinear(4, 3, grid=8), torch.randn(4000, 4) * 2 + torch.tensor([0.0, 0.3, -0.3, 0.5])),
+        (KANConv2d(4, 6, 3, grid=8, groups=2), torch.randn(20, 4, 15, 15) * 2),
     ):
         before = layer(x)
         layer.update_grid(x)
