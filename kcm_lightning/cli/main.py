@@ -1,5 +1,7 @@
 """The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
 
+import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from kcm_lightning.report import report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.renamed_options import check_words
+from kcm_lightning.utils.signals import StopSignal, stopped_by_signals
 
 
 def _report(words: list[str]) -> str:
@@ -73,32 +76,61 @@ def main(args: list[str] | None = None) -> None:
     keep_freed_memory()
     silence_noise()
     read_none_as_null()
+    given = sys.argv[1:] if args is None else args
+    with stopped_by_signals() as stop:
+        status = _status_of(given, stop)
+    if status:
+        sys.exit(status)
+
+
+def _status_of(given: list[str], stop: StopSignal) -> int:
+    """Runs a command and returns its exit status; says in a line why it is no success."""
     try:
-        words = find_configs(sys.argv[1:] if args is None else args)
-        check_words(words)
-        if words[:1] == ["report"]:
-            print(_report(words[1:]), end="")
-            return
-        if words[:1] == ["sweep"]:
-            if status := _sweep(words[1:]):
-                sys.exit(status)
-            return
-        sys.argv[1:] = words
-        KCMCLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=KCMTrainer,
-            parser_class=OneLineParser,
-            trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
-            save_config_callback=SaveFitConfig,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-        )
+        return _run(given)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        if stop.number is None:
+            return 2
     except SIGTERMException:  # of itself it would end as a success
-        sys.exit(128 + signal.SIGTERM)
+        stop.number = stop.number or signal.SIGTERM
+    except BaseException:
+        if stop.number is None:
+            raise
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{stop}: what was done is kept. To go on: {_to_go_on(given)}", file=sys.stderr)
+    return stop.status
+
+
+def _run(given: list[str]) -> int:
+    words = find_configs(given)
+    check_words(words)
+    if words[:1] == ["report"]:
+        print(_report(words[1:]), end="")
+        return 0
+    if words[:1] == ["sweep"]:
+        return _sweep(words[1:])
+    sys.argv[1:] = words
+    KCMCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        trainer_class=KCMTrainer,
+        parser_class=OneLineParser,
+        trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
+        save_config_callback=SaveFitConfig,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+    )
+    return 0
+
+
+def _to_go_on(given: list[str]) -> str:
+    """The command that goes on where a command was stopped."""
+    words = list(given)
+    folder = Path(os.environ.get("KCM_RUN_FOLDER", ""))  # where a fresh `fit` writes
+    fresh = words[:1] == ["fit"] and not any(word.startswith("--ckpt_path") for word in words)
+    if fresh and (folder / "checkpoints" / "last.ckpt").is_file():
+        words += ["--run", str(folder), "--ckpt_path", "last"]
+    return shlex.join(["python", "-m", "kcm_lightning", *words])

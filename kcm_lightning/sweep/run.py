@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +19,7 @@ from kcm_lightning.utils.files import write_text
 from kcm_lightning.utils.tables import markdown_table
 
 _PAUSE = 2.0  # seconds between looks at what another process does
+_STOPPING = 20.0  # seconds that a command may take to stop
 
 
 def sweep(path: Path, cell: int | None = None) -> int:
@@ -145,8 +146,16 @@ def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
     log = cell.folder / "sweep.log"
     with log.open("a") as file:
         command = [sys.executable, "-m", "kcm_lightning", *map(expanded, words)]
-        run = subprocess.run(command, stdout=file, stderr=file, pass_fds=[lock.fileno()], check=False)
-    return run.returncode, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
+        with subprocess.Popen(command, stdout=file, stderr=file, pass_fds=[lock.fileno()]) as process:
+            try:
+                status = process.wait()
+            except BaseException:  # a signal: the command is stopped in good order too
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_STOPPING)
+                process.kill()
+                raise
+    return status, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
 
 
 @contextmanager

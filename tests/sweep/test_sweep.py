@@ -300,7 +300,7 @@ def test_a_keyboard_interrupt_ends_in_a_line(write, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess, "run", interrupted)
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(write())])
     assert stop.value.code == 130 and "stopped: the same command goes on from here" in capsys.readouterr().err
