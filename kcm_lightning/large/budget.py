@@ -1,5 +1,6 @@
 """What paid calls may cost, and what they have cost."""
 
+import math
 from dataclasses import dataclass, fields
 
 from kcm_lightning.utils.errors import InputError
@@ -7,15 +8,25 @@ from kcm_lightning.utils.errors import InputError
 
 @dataclass
 class Prices:
-    """What tokens cost, in any one currency.
+    """What tokens cost, in one currency.
 
     Args:
         input: price of a million tokens sent; 0 by default.
         output: price of a million tokens received; 0 by default.
+        currency: of both prices and of budgets of money; it is printed beside every sum, and "USD" by
+            default.
     """
 
     input: float = 0.0
     output: float = 0.0
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"a price of {getattr(self, name)} for a million tokens is none: 0 or more")
+        if not self.currency.strip():
+            raise InputError("prices have a currency, for instance USD")
 
     def of(self, cost: "Cost") -> float:
         """The price of some tokens."""
@@ -60,8 +71,8 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and value < 0:
-                raise InputError(f"a budget of {value} {field.name} is below 0")
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"a budget of {value} {field.name} is none: 0 or more, or null for no limit")
 
     def exceeded_by(self, cost: Cost) -> str | None:
         """Name of the first limit that is exceeded; None where none is."""

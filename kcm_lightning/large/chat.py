@@ -1,5 +1,7 @@
 """Any chat model behind an OpenAI-compatible server as the large model."""
 
+import hashlib
+import json
 from typing import Any
 
 import torch
@@ -11,23 +13,29 @@ from kcm_lightning.large.base import LargeClassifier, spread
 from kcm_lightning.large.budget import Budget, Prices
 from kcm_lightning.large.chat_client import ChatClient
 from kcm_lightning.large.chat_requests import ChatRequests
+from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore
-from kcm_lightning.large.reply_to_class import class_of_reply
+from kcm_lightning.large.reply_to_class import named_class
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
+from kcm_lightning.utils.ranges import check_number
 
 
 class Chat(LargeClassifier):
     """A chat model that is asked for the name of a class: OpenAI's, vLLM, llama.cpp, `transformers serve`.
 
-    Its confidence is the probability of the words it said, where the server gives log-probabilities, else
-    `confidence_without_logprobs`. A reply that is no class name, also after `format_retries` further
-    requests, is counted, and the student answers the sample. Every reply is stored before it is used; nothing
+    A reply names the class that is its last line with the name of one; what stands in `<think>...</think>` is
+    taken out, and case, punctuation and markup around the name do not count. The confidence is the
+    probability of that line's words, where the server gives log-probabilities, else
+    `confidence_without_logprobs`. A reply that names no class, also after `format_retries` further requests,
+    is counted, and the student answers the sample; so is a question that the server refuses as too long or
+    for its contents. Every other error stops the command. Every reply is stored before it is used; nothing
     stored is asked again.
 
     Args:
         model: the model's name at the server.
-        base_url: address of the server, up to and with `/v1`; null, the default, is OpenAI's.
+        base_url: address of the server, up to and with `/v1`; null, the default, is OpenAI's. The texts are
+            sent to no other host.
         api_key_env: name of the environment variable that holds the key; the key itself is written nowhere.
         system: system message: what the model is told to be.
         prompt: the question, a template with `{text}`, which may name the classes by `{labels}`.
@@ -35,14 +43,17 @@ class Chat(LargeClassifier):
             model (in steps of a tenth); null, the default, leaves it out.
         confidence_without_logprobs: confidence of every answer where the server gives no log-probabilities, a
             fraction in [0, 1].
-        max_tokens: length of a reply at most, in tokens.
+        max_tokens: length of a reply at most, in tokens, 8 by default; a model that reasons needs far more.
         extra: further fields of a request's body, for instance `temperature`; none by default.
         concurrency: requests under way at once.
         retries: further requests when one fails (429, 5xx, timeout, broken off, no JSON), with growing
             pauses.
-        format_retries: further requests when a reply is no class name.
-        timeout: seconds that a request may take.
-        prices: what a million tokens cost, needed for a budget of money; 0 by default.
+        format_retries: further requests when a reply names no class.
+        retry_refused: whether to ask again what the server refused in an earlier command; false by default.
+        strict: whether a reply must be the name of a class and nothing else, but for case, punctuation and
+            markup; false by default.
+        timeout: seconds that a request may take in all, from connecting to the last byte of its reply.
+        prices: what a million tokens cost, and in which currency; needed for a budget of money; 0 by default.
         budget: hard limit of everything that is asked, over the life of the `answers` file; by default there
             is none.
         fit_budget: hard limit of what `fit` asks for equation 4; by default nothing is bought.
@@ -66,6 +77,8 @@ class Chat(LargeClassifier):
         concurrency: int = 8,
         retries: int = 6,
         format_retries: int = 1,
+        retry_refused: bool = False,
+        strict: bool = False,
         timeout: float = 60.0,
         prices: Prices = Prices(),
         budget: Budget = Budget(),
@@ -79,18 +92,12 @@ class Chat(LargeClassifier):
         for limits in (budget, fit_budget):
             if limits.money and not (prices.input or prices.output):
                 raise InputError("--model.teacher: a budget of money needs --model.teacher.prices")
-        if not 0 <= confidence_without_logprobs <= 1:
-            raise InputError(
-                f"--model.teacher.confidence_without_logprobs={confidence_without_logprobs} is outside [0, 1]"
-            )
-        if concurrency < 1 or retries < 0 or format_retries < 0 or timeout <= 0:
-            raise InputError(
-                "--model.teacher: concurrency must be at least 1, retries at least 0, timeout above 0"
-            )
-        if base_url is not None and "@" in base_url:
-            raise InputError(
-                "--model.teacher.base_url must hold no password: put the key into the environment"
-            )
+        check_number("--model.teacher.confidence_without_logprobs", confidence_without_logprobs, 0, 1)
+        check_number("--model.teacher.concurrency", concurrency, 1)
+        check_number("--model.teacher.retries", retries, 0)
+        check_number("--model.teacher.format_retries", format_retries, 0)
+        check_number("--model.teacher.timeout", timeout, 0.001)
+        _check_lengths(max_tokens, extra or {})
         self.client = ChatClient(
             model=model,
             base_url=base_url,
@@ -98,7 +105,9 @@ class Chat(LargeClassifier):
             max_tokens=max_tokens,
             timeout=timeout,
             extra=extra or {},
+            answer_in=lambda content: named_class(content, self.class_names, self.strict)[1:],
         )
+        self.strict = strict
         self.system, self.prompt, self.hint, self.uses_hint = system, prompt, hint, hint is not None
         self.confidence_without_logprobs = confidence_without_logprobs
         self.budget, self.fit_budget, self.answers = budget, fit_budget, answers
@@ -109,6 +118,7 @@ class Chat(LargeClassifier):
             concurrency=concurrency,
             retries=retries,
             format_retries=format_retries,
+            retry_refused=retry_refused,
         )
         self.class_names: list[str] = []
         self.device = torch.device("cpu")
@@ -120,11 +130,14 @@ class Chat(LargeClassifier):
     def check_before_fit(self) -> None:
         """Looks at key, server and model where `fit` may ask."""
         if not self.fit_budget.grants_nothing_of():
-            self.client.start()
+            run_in_loop(self.client.start())
 
     @property
     def identity(self) -> str:
-        return f"Chat {self.client.base_url} {self.client.model}"
+        asked = [self.system, self.prompt, self.hint, self.client.max_tokens, self.client.extra]
+        read = [self.strict, self.confidence_without_logprobs]
+        digest = hashlib.sha256(json.dumps([asked, read], sort_keys=True).encode()).hexdigest()[:16]
+        return f"Chat {self.client.base_url} {self.client.model} {digest}"
 
     def usage(self) -> dict:
         """Requests, tokens and money over the life of `answers`, and this process's counts."""
@@ -157,7 +170,7 @@ class Chat(LargeClassifier):
 
     def class_of(self, reply: Reply) -> int:
         """The class that a reply names; -1 for none."""
-        return class_of_reply(reply.content, self.class_names)
+        return -1 if reply.refused else named_class(reply.content, self.class_names, self.strict).label
 
     def _confidence_in(self, reply: Reply | None) -> float:
         probability = None if reply is None else reply.probability
@@ -169,3 +182,11 @@ class Chat(LargeClassifier):
         if self.hint is not None and hint is not None:
             question = f"{fill_hint(self.hint, self.class_names, hint, BINS)}\n\n{question}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
+
+
+def _check_lengths(max_tokens: int, extra: dict[str, Any]) -> None:
+    """Refuses lengths of replies from which the most that a reply can cost cannot be told."""
+    for name in ("max_tokens", "max_completion_tokens", "n"):
+        value = extra.get(name, max_tokens)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"--model.teacher: {name} must be a whole number above 0, not {value!r}")

@@ -1,43 +1,30 @@
 """Questions to an OpenAI-compatible server, one request at a time."""
 
+import asyncio
 import math
 import os
-import random
 import re
-import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 from kcm_lightning.large.budget import Cost
+from kcm_lightning.large.chat_errors import Meaning, NoReply, Refused, ServerError, meaning_of
+from kcm_lightning.large.chat_fields import RequestFields
+from kcm_lightning.large.chat_reply import SPECIAL_TOKEN, ChatReply, Step, read_reply
+from kcm_lightning.large.http_client import HttpClient, NoHttpReply
+from kcm_lightning.large.model_list import names_in_list, near_names
 from kcm_lightning.large.reply_store import Reply
+from kcm_lightning.large.server_url import server_url
 from kcm_lightning.utils.errors import InputError
 
 OPENAI = "https://api.openai.com/v1"
-LONGEST_PAUSE = 30.0  # seconds
-_SPECIAL = re.compile(r"<\|[^|>]*\|>|</?s>")
+_LOOKING = 10.0  # seconds that a look at the server's list of models may take
 
-
-class NoReply(Exception):
-    """A request came to nothing, and another one may not.
-
-    Args:
-        reason: what happened.
-        pause: seconds that the server asks to wait for; None where it does not say.
-        billed: whether the server may have answered and counted it all the same.
-        counts: whether it is one of the failures that end the asking.
-    """
-
-    def __init__(self, reason: str, pause: float | None = None, billed: bool = False, counts: bool = True):
-        super().__init__(reason)
-        self.pause, self.billed, self.counts = pause, billed, counts
-
-
-class Refused(Exception):
-    """The server refuses this very question, for instance as too long."""
+Messages = list[dict[str, str]]
 
 
 class ChatClient:
-    """The official client; nothing is sent before the first question.
+    """One model at one server; nothing is sent before the first question.
 
     Args:
         model: its name at the server.
@@ -46,6 +33,7 @@ class ChatClient:
         max_tokens: length of a reply at most, in tokens.
         timeout: seconds that a request may take.
         extra: further fields of the request's body.
+        answer_in: where in the words of a reply its answer stands.
     """
 
     def __init__(
@@ -57,19 +45,24 @@ class ChatClient:
         max_tokens: int,
         timeout: float,
         extra: dict[str, Any],
+        answer_in: Callable[[str], tuple[int, int]],
     ):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
             raise InputError(
                 "--model.teacher.api_key_env is the name of an environment variable, not the key"
             )
-        self.model, self.base_url, self.api_key_env = model, base_url or OPENAI, api_key_env
-        self.max_tokens, self.timeout, self.extra = max_tokens, timeout, extra
-        self.logprobs = True
-        self._client: Any = None
+        self.model, self.api_key_env, self.given_url = model, api_key_env, base_url or OPENAI
+        self.base_url = server_url(self.given_url)
+        self.max_tokens, self.timeout, self.extra, self.answer_in = max_tokens, timeout, extra, answer_in
+        self.fields = RequestFields(model, max_tokens, extra)
+        self.answered = False
+        self._http: HttpClient | None = None
+        self._models: list[str] = []
         self._failure: InputError | None = None
-        self._starting = threading.Lock()
+        self._starting = asyncio.Lock()
+        self._told: set[str] = set()
 
-    def most_tokens(self, messages: list[dict[str, str]]) -> tuple[int, int]:
+    def most_tokens(self, messages: Messages) -> tuple[int, int]:
         """The most tokens that a question and its reply can have.
 
         A token has at least a byte, and a message some tokens around it.
@@ -81,7 +74,7 @@ class ChatClient:
         ]
         return sent, max(limits) * self.extra.get("n", 1)
 
-    def ask(self, messages: list[dict[str, str]]) -> tuple[Reply, Cost | None]:
+    async def ask(self, messages: Messages) -> tuple[Reply, Cost | None]:
         """Sends one request.
 
         Returns:
@@ -92,139 +85,171 @@ class ChatClient:
             Refused: the server does not take this question.
             InputError: no request like it will be answered.
         """
-        import openai
-
-        client = self.start()
-        asked = {"logprobs": True} if self.logprobs else {}
-        length = {} if "max_completion_tokens" in self.extra else {"max_tokens": self.max_tokens}
+        http, sent = await self.start(), self.fields.body(messages)
         try:
-            answer = client.chat.completions.create(
-                model=self.model, messages=messages, **length, **asked, extra_body=self.extra
-            )
-            return _reply(answer)
-        except (openai.RateLimitError, openai.InternalServerError, openai.ConflictError) as error:
-            raise NoReply(self._said(error), _pause(error.response)) from None
-        except openai.APIStatusError as error:
-            if error.status_code == 408:
-                raise NoReply(self._said(error)) from None
-            if asked and error.status_code in (400, 422) and "logprob" in str(error).lower():
-                self.logprobs = False  # this server does not give them; the next request does not ask
-                raise NoReply("the server gives no log-probabilities", 0.0, counts=False) from None
-            if error.status_code in (400, 413, 422):
-                raise Refused(self._refusal(error)) from None
-            raise InputError(self._refusal(error)) from None
-        except openai.APIConnectionError as error:
-            sent = "Connect" not in type(error.__cause__).__name__  # else it never reached the server
-            raise NoReply(self._said(error), billed=sent) from None
-        except (
-            openai.APIResponseValidationError,
-            ValueError,
-            AttributeError,
-            TypeError,
-            LookupError,
-        ) as error:
-            raise NoReply(self._said(error), billed=True) from None
+            reply = await http.send("POST", "chat/completions", sent)
+            said = read_reply(reply, self.most_tokens(messages))
+        except NoHttpReply as error:
+            raise NoReply(self._said(error), billed=error.sent) from None
+        except NoReply as error:
+            raise NoReply(self._said(error), billed=error.billed, cost=error.cost) from None
+        except ServerError as error:
+            raise self._meant(error, sent, messages) from None
+        if said.refusal is not None:
+            self.answered = True  # it was asked, and said no
+            raise Refused(self._said(said.refusal), of_the_question=True, cost=said.cost)
+        self.answered = True
+        return Reply(said.content, self._probability(said), cut=said.cut), said.cost
 
-    def start(self) -> Any:
-        """The client, once key, server and model have been looked at.
+    def _probability(self, said: ChatReply) -> float | None:
+        start, end = self.answer_in(said.content)
+        return _probability(said.content, said.steps, start, end)
+
+    def _meant(self, error: ServerError, sent: dict[str, Any], messages: Messages) -> Exception:
+        """What is to be done about a server's error, as the exception that says so."""
+        if change := self.fields.adapt(error, sent):
+            self._tell(f"{self.base_url} is asked {change} from now on: it says {self._said(error)}")
+            return NoReply(f"asked again {change}", pause=0.0, counts=False)
+        words = error.message
+        for message in messages:  # which servers repeat
+            words = without(words, message["content"], 20)
+        bare = ServerError(error.status, words, error.codes, error.field, error.pause, error.page)
+        meaning = meaning_of(bare)
+        if error.page and error.status < 300 and not self.answered:
+            return InputError(
+                f"{self.base_url} answers with {self._said(error)}: is --model.teacher.base_url right?"
+            )
+        if meaning is Meaning.LATER:
+            return NoReply(f"{error.status}: {self._said(error)}", pause=error.pause)
+        if meaning is Meaning.STOP:
+            return InputError(self._refusal(error))
+        reason = f"{self.base_url} refuses the request ({error.status}): {self._said(error)}"
+        return Refused(reason, of_the_question=meaning is Meaning.QUESTION)
+
+    def _refusal(self, error: ServerError) -> str:
+        """Why nothing more will be answered, and what to look at."""
+        if error.status == 401:
+            return (
+                f"{self.base_url} refuses the key (401): check the key in {self.api_key_env}; it says "
+                f"{self._said(error)}"
+            )
+        hint = ""
+        if error.status == 403:
+            hint = f": check the key in {self.api_key_env} and what its account may use"
+        elif error.status == 404 or "model" in error.message.lower():
+            hint = ": check --model.teacher.base_url and --model.teacher.model"
+            if self._models and not near_names(self.model, self._models):
+                shown = ", ".join(sorted(self._models)[:10])
+                hint += f"; the server does not know {self.model!r}; it has {shown}"
+        return f"{self.base_url} refuses the request ({error.status}): {self._said(error)}{hint}"
+
+    async def start(self) -> HttpClient:
+        """The HTTP client, once key and server have been looked at.
 
         Raises:
-            InputError: one of them is wrong.
+            InputError: there is no key, the server refuses it, or it cannot be reached.
         """
-        with self._starting:
+        async with self._starting:
             if self._failure is not None:
                 raise self._failure
-            if self._client is None:
+            if self._http is None:
                 try:
-                    self._client = self._made()
+                    self._http = await self._made()
                 except InputError as error:
                     self._failure = error
                     raise
-            return self._client
+            return self._http
 
-    def _made(self) -> Any:
-        import openai
-
+    async def _made(self) -> HttpClient:
         key = self._key()
         if not key and self.base_url == OPENAI:
             raise InputError(
                 f"the environment variable {self.api_key_env} holds no key: set it, or name a server of your "
                 "own with --model.teacher.base_url"
             )
-        if not key.isascii():
+        if not (key.isascii() and key.isprintable()):
             raise InputError(
                 f"the key in {self.api_key_env} has characters that no key has: was it copied whole?"
             )
-        client = openai.OpenAI(
-            api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
-        )
-        try:
-            patient = client.with_options(max_retries=2, timeout=min(self.timeout, 20))
-            names = [model.id for model in patient.models.list()]
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise InputError(self._refusal(error)) from None
-        except openai.APIConnectionError as error:
-            raise InputError(
-                f"{self.base_url} cannot be reached: {self._said(error)} Check --model.teacher.base_url"
-            ) from None
-        except (openai.APIError, ValueError, AttributeError, TypeError):
-            return client  # a server without a list is believed
-        if names and self.model not in names:
-            shown = ", ".join(sorted(names)[:10])
-            raise InputError(
-                f"--model.teacher.model: the server does not know {self.model!r}; it has {shown}"
-            )
-        return client
+        http = HttpClient(self.base_url, key or "none", self.timeout)
+        reason = ""
+        for pause in (0.0, 0.5, 1.0):
+            await asyncio.sleep(pause)
+            try:
+                reply = await http.send("GET", "models", timeout=min(self.timeout, _LOOKING))
+            except NoHttpReply as error:
+                if error.sent:  # it is there, and may answer questions all the same
+                    return http
+                reason = self._said(error)
+                continue
+            if reply.status == 401:
+                raise InputError(self._refusal(ServerError(401, "so already of its list of models")))
+            self._models = names_in_list(reply)
+            return http
+        raise InputError(f"{self.base_url} cannot be reached: {reason}: check --model.teacher.base_url")
 
     def _key(self) -> str:
         return os.environ.get(self.api_key_env, "").strip()
 
-    def _refusal(self, error: Any) -> str:
-        if error.status_code in (401, 403):  # servers repeat parts of the key
-            return (
-                f"{self.base_url} refuses the key ({error.status_code}): check the key in {self.api_key_env}"
-            )
-        hint = (
-            ": check --model.teacher.base_url and --model.teacher.model" if error.status_code == 404 else ""
-        )
-        return f"{self.base_url} refuses the request: {self._said(error)}{hint}"
-
-    def _said(self, error: Exception) -> str:
+    def _said(self, error: Exception | str) -> str:
         """What went wrong, in one line and without the key."""
-        text, key = " ".join(f"{type(error).__name__}: {error}".split()), self._key()
-        return (text.replace(key, "***") if key else text)[:300]
+        return without(" ".join(str(error).split())[:2000], self._key(), 6)[:300]
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            print(line)
 
 
-def pause_before(attempt: int, asked_for: float | None) -> None:
-    """Waits before a further attempt: as the server asks, else ever longer, by a random factor."""
-    seconds = 0.5 * 2**attempt * random.uniform(0.5, 1.0) if asked_for is None else asked_for
-    time.sleep(min(seconds, LONGEST_PAUSE))
+def without(text: str, secret: str, least: int) -> str:
+    """A text with stars in place of what also stands in another one.
+
+    Args:
+        text: the text.
+        secret: the other one.
+        least: how many letters in a row must be the same; a shorter secret is looked for as a whole.
+
+    >>> without("you sent Bearer sk-ab****wxyz-12", "sk-abcdefghijklmnopqrstuvwxyz-12", 5)
+    'you sent Bearer ********'
+    """
+    least = min(least, len(secret))
+    if not least:
+        return text
+    hidden = [False] * len(text)
+    for start in range(len(text) - least + 1):
+        if text[start : start + least] in secret:
+            hidden[start : start + least] = [True] * least
+    parts = [letter if not hide else "\0" for letter, hide in zip(text, hidden, strict=True)]
+    return re.sub("\0+", "***", "".join(parts))
 
 
-def _pause(response: Any) -> float | None:
-    try:
-        return max(0.0, float(response.headers.get("retry-after")))
-    except (TypeError, ValueError):  # not given, or a date
-        return None
+def _probability(content: str, steps: list[Step], start: int = 0, end: int | None = None) -> float | None:
+    """Probability of some of the words of a reply.
 
+    Args:
+        content: the words.
+        steps: their tokens; what follows the end of the text is left out.
+        start: where in the content the words begin.
+        end: where they end; None for the end of the content.
 
-def _reply(answer: Any) -> tuple[Reply, Cost | None]:
-    choice, usage = answer.choices[0], answer.usage
-    content = _SPECIAL.sub("", choice.message.content or "")  # no content is a refusal
-    counted = usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None
-    cost = Cost(0, usage.prompt_tokens, usage.completion_tokens) if counted else None
-    steps = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
-    return Reply(content, _probability(content, steps)), cost
-
-
-def _probability(content: str, steps: list) -> float | None:
-    """Of the words, from the tokens up to the end of the text; None where these are not the words."""
-    kept = []
+    Returns:
+        The product over the tokens that they have a part in; None where the tokens are not those of the
+        content.
+    """
+    kept: list[Step] = []
     for step in steps:
-        if not step.token or _SPECIAL.fullmatch(step.token):
+        if not step.token or SPECIAL_TOKEN.fullmatch(step.token):
             break
         kept.append(step)
-    said = "".join(step.token for step in kept).replace("▁", " ").replace("Ġ", " ")
+    tokens = [step.token.replace("▁", " ").replace("Ġ", " ") for step in kept]
+    said = "".join(tokens)
     if not kept or said.strip() != content.strip():
         return None
-    return min(1.0, math.exp(sum(step.logprob for step in kept)))
+    shift = (len(said) - len(said.lstrip())) - (len(content) - len(content.lstrip()))
+    first, last = start + shift, (len(content) if end is None else end) + shift
+    total, place = 0.0, 0
+    for token, step in zip(tokens, kept, strict=True):
+        if place < last and place + len(token) > first:
+            total += step.logprob
+        place += len(token)
+    return min(1.0, math.exp(total))

@@ -3,11 +3,12 @@
 from collections import Counter
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
 from kcm_lightning.large import LargeModel
 from kcm_lightning.results.columns import of_every_process
+from kcm_lightning.utils.console import say
+from kcm_lightning.utils.errors import InputError
 
 
 def usage_of(teacher: LargeModel, called: Tensor | None = None) -> dict[str, Any]:
@@ -35,16 +36,22 @@ def usage_of(teacher: LargeModel, called: Tensor | None = None) -> dict[str, Any
 
 
 def print_usage(usage: dict[str, Any]) -> None:
-    """Prints what asking the large model has cost, where that is known."""
+    """Prints what asking the large model has cost, where that is known.
+
+    Raises:
+        InputError: the command is no success, since nearly no reply of the large model could be used.
+    """
     if usage:
-        Console().print(f"large model: {_in_words(usage, usage.get('currency'))}", soft_wrap=True)
+        say(f"large model: {_in_words(usage, usage.get('currency'))}")
+    if problem := usage.get("problem"):
+        raise InputError(problem)
 
 
 def _in_words(usage: dict[str, Any], currency: str | None) -> str:
     now = usage.get("this_command", {})
     words = []
     for name, value in usage.items():
-        if name not in ("currency", "this_command"):
+        if name not in ("currency", "this_command", "problem"):
             unit = f" {currency}" if currency and name.startswith(("money", "price")) else ""
             words.append(f"{name.replace('_', ' ').replace(' 1000 ', ' 1,000 ')} {value:.6g}{unit}")
     return ", ".join(words) + (f"; in this command: {_in_words(now, currency)}" if now else "")

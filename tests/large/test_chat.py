@@ -368,14 +368,15 @@ def test_probability_is_of_all_the_words_tokens_and_no_more(tmp_path):
     assert _probability("positive", [Step]) is None and _probability("positive", []) is None
 
 
-def test_an_unknown_model_is_not_asked_even_once(tmp_path):
+def test_an_unknown_model_is_asked_once_and_costs_nothing(tmp_path):
+    """Its server's list is a hint alone; see test_chat_replies.py for servers that answer to other names."""
     with ChatServer() as server:
         model = Chat("judge-9", server.url, answers=str(tmp_path / "a"), concurrency=8)
         model.load(CLASSES, torch.device("cpu"))
-        for _ in range(2):
-            with pytest.raises(InputError, match="does not know 'judge-9'"):
-                model.answer(Query(reviews(50)))
-        assert not server.requests and model.usage()["requests"] == 0
+        with pytest.raises(InputError, match=r"does not exist.*does not know 'judge-9'; it has judge-1"):
+            model.answer(Query(reviews(50)))
+        assert sum(server.requests.values()) == 1 == model.usage()["requests"]
+        assert model.usage()["tokens_in"] == 0
 
 
 def test_fit_with_a_budget_looks_for_the_key_first(tmp_path, monkeypatch):

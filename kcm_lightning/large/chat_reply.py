@@ -1,0 +1,133 @@
+"""Reads what a chat server sends back, as tolerantly as it can be done without guessing."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from kcm_lightning.large.budget import Cost
+from kcm_lightning.large.chat_errors import NoReply
+from kcm_lightning.large.chat_events import is_stream, whole_of_stream
+from kcm_lightning.large.error_reply import error_reply, is_error
+from kcm_lightning.large.http_client import HttpReply
+from kcm_lightning.large.reply_json import read_json
+
+_MORE_THAN_ASKED = 200_000  # tokens that a server's own prompt, or hidden reasoning, may have
+SPECIAL_TOKEN = re.compile(r"<\|[^|>]*\|>|</?s>")
+_FINAL = "<|channel|>final<|message|>"  # what comes before it is reasoning
+_FILTERED = re.compile(r"filter|safety|prohibited|blocklist|refusal|moderat|sensitive|recitation")
+_REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+
+
+@dataclass
+class Step:
+    """A token of a reply.
+
+    Args:
+        token: its text.
+        logprob: logarithm of its probability.
+    """
+
+    token: str
+    logprob: float
+
+
+@dataclass
+class ChatReply:
+    """What a chat model said.
+
+    Args:
+        content: its words.
+        steps: the tokens of these, where the server gives their probabilities.
+        cost: tokens, where the server counts them believably.
+        refusal: why it refuses; None where it does not.
+        cut: whether it was cut off for its length.
+    """
+
+    content: str
+    steps: list[Step] = field(default_factory=list)
+    cost: Cost | None = None
+    refusal: str | None = None
+    cut: bool = False
+
+
+def read_reply(reply: HttpReply, most: tuple[int, int]) -> ChatReply:
+    """The first choice of a reply.
+
+    Args:
+        reply: JSON, or a stream of events.
+        most: the most tokens that question and reply could have.
+
+    Raises:
+        ServerError: it is an error, with whatever status, or a web page.
+        NoReply: it is neither reply nor error.
+    """
+    text = reply.body.decode("utf-8", "replace").lstrip("\ufeff").strip()
+    if not 200 <= reply.status < 300 or text.startswith("<"):
+        raise error_reply(reply.status, text, reply.headers)
+    body = whole_of_stream(text, reply.status, reply.headers) if is_stream(text) else read_json(text)
+    if not isinstance(body, dict):
+        raise NoReply(f"the reply is no JSON object but {text[:80]!r}", billed=True)
+    choices = body.get("choices")
+    choice = (
+        next((one for one in choices if isinstance(one, dict)), None) if isinstance(choices, list) else None
+    )
+    for holder in (body, choice or {}):
+        if is_error(holder):
+            raise error_reply(reply.status, holder, reply.headers)
+    if choice is None and "choices" not in body and any(body.get(n) for n in ("message", "detail", "msg")):
+        raise error_reply(reply.status, body, reply.headers)
+    cost = _believable_cost(body.get("usage"), most)
+    if choice is None:
+        raise NoReply(f"the reply has no choices: {text[:120]!r}", billed=True, cost=cost)
+    return _chosen(choice, cost)
+
+
+def _chosen(choice: dict[str, Any], cost: Cost | None) -> ChatReply:
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
+    content, refusal = _text(message.get("content")), _text(message.get("refusal")).strip()
+    ended = str(choice.get("finish_reason") or "").lower()
+    if not refusal and _FILTERED.search(ended):
+        refusal = f"finish_reason {ended}"
+    content = SPECIAL_TOKEN.sub("", content.rpartition(_FINAL)[2])
+    cut = ended in ("length", "max_tokens")
+    return ChatReply(content, _steps(choice.get("logprobs")), cost, refusal or None, cut)
+
+
+def _text(content: Any) -> str:
+    """The words of a message, which may come in parts; those of reasoning are left out."""
+    if isinstance(content, dict):
+        return "" if content.get("type") in _REASONING_PARTS else _text(content.get("text"))
+    if isinstance(content, list):
+        return "".join(map(_text, content))
+    return content if isinstance(content, str) else ""
+
+
+def _steps(logprobs: Any) -> list[Step]:
+    """The tokens with their probabilities, in any of the forms that servers have for them."""
+    pairs = logprobs
+    if isinstance(logprobs, dict):
+        tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+        pairs = logprobs.get("content")
+        if isinstance(tokens, list) and isinstance(values, list):
+            pairs = [{"token": one, "logprob": two} for one, two in zip(tokens, values, strict=False)]
+    steps = []
+    for pair in pairs if isinstance(pairs, list) else []:
+        token, logprob = (pair.get("token"), pair.get("logprob")) if isinstance(pair, dict) else (None, None)
+        if not isinstance(token, str) or not isinstance(logprob, int | float) or not -1e6 <= logprob <= 1:
+            return []
+        steps.append(Step(token, float(logprob)))
+    return steps
+
+
+def _believable_cost(usage: Any, most: tuple[int, int]) -> Cost | None:
+    """The tokens that a server has counted; None where it has not, or where no question can have as many."""
+    counts = []
+    for name, limit in zip(("prompt_tokens", "completion_tokens"), most, strict=True):
+        count = usage.get(name) if isinstance(usage, dict) else None
+        if not isinstance(count, int | float) or isinstance(count, bool):
+            return None
+        if not 0 <= count <= limit + _MORE_THAN_ASKED or count != int(count):
+            return None
+        counts.append(int(count))
+    return Cost(0, *counts)
