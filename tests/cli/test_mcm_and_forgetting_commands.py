@@ -120,7 +120,7 @@ def test_a_sequence_of_other_groups_or_another_model_is_refused(kcm, capsys):
     said = "of other groups, epochs or another model: give its configuration"
     test = ["test", "--config", "forgetting.yaml", *SEQUENCE, "--model.phase.epochs=1"]
     assert said in refused(kcm, capsys, *test, "--model.groups=5")
-    assert said in refused(kcm, capsys, *test, "--model.model.width=16")
+    assert "in_features in --model.model" in refused(kcm, capsys, *test, "--model.model.width=16")
     assert said in refused(kcm, capsys, *test, "--model.phase.epochs=2")
     assert "has counted other test images" in refused(kcm, capsys, *test, "--trainer.limit_test_batches=1")
     for command in ("predict", "calibrate"):

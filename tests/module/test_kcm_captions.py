@@ -1,6 +1,7 @@
 """KCMCaptions on images of walls, with recorded captions and a tiny random BLIP-2 as the large model."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import lightning as L
@@ -327,7 +328,8 @@ def test_hint_reaches_the_teacher_in_training(walls, tiny_blip2, tmp_path):
     teacher = ImageToText(str(tiny_blip2), hint=hint, beams=1, max_new_tokens=4)
     module = make(walls, teacher, cache=str(tmp_path / "cache"))
     fit(module, tmp_path / "run", data(walls), epochs=3)
-    keys = {key for (key,) in module.teacher._connection.execute("SELECT prompt FROM captions")}
+    with sqlite3.connect(tmp_path / "cache" / "captions.sqlite") as file:
+        keys = {key for (key,) in file.execute("SELECT prompt FROM answers")}
     assert len(keys) > 1  # the judge does not say the same of all images
     assert module.teacher.prompt_keys(Query([None] * 1, Prediction(["a wall"], torch.tensor([0.5])))) == [
         b"small model says : a wall with 50% ."
