@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from kcm_lightning.large.budget import BudgetSpent, Cost, Prices
 from kcm_lightning.large.chat_client import ChatClient, Messages
 from kcm_lightning.large.chat_errors import NoReply, Refused
-from kcm_lightning.large.refusals import Refusals
-from kcm_lightning.large.reply_format import ReplyFormat
+from kcm_lightning.large.outcomes import Refusals, ReplyFormat
+from kcm_lightning.large.owners import CLOCKS
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore, Request, UnderWay
 from kcm_lightning.utils.errors import InputError
 
@@ -67,7 +67,7 @@ class Server:
         self.counts: Counter[str] = Counter()
         self.refusals, self.format = Refusals(), ReplyFormat()
         self.answered = False
-        self._first, self._cut_off = asyncio.Lock(), 0
+        self._first, self._cut_off, self._waited = asyncio.Lock(), 0, False
 
     def open(self, store: ReplyStore, model: str, other_names: list[str]) -> None:
         """Takes a store.
@@ -99,6 +99,16 @@ class Server:
     def priced(self, cost: Cost) -> Cost:
         """Tokens with their price."""
         return Cost(0, cost.tokens_in, cost.tokens_out, self.prices.of(cost))
+
+    def tell_what_is_waited_for(self) -> None:
+        """Prints, once, that another process is asking, or was killed on a machine out of sight."""
+        if not self._waited:
+            self._waited = True
+            longest = self.client.timeout + CLOCKS
+            print(
+                f"another process is asking what is to be asked here: its replies are waited for, and after "
+                f"{longest:.0f} seconds without any the questions are sent again"
+            )
 
     def tell_what_was_cut_off(self) -> None:
         """Prints how many requests had no known end, where there are more than before."""
@@ -199,6 +209,7 @@ class Round:
                     raise
                 return reply
             except UnderWay:
+                server.tell_what_is_waited_for()
                 await self._pause(_GLANCE)
                 continue
             except NoReply as error:

@@ -1,4 +1,10 @@
-"""Any chat model behind an OpenAI-compatible server as the large model."""
+"""Any chat model behind an OpenAI-compatible server as the large model.
+
+The way of a question: `Chat` puts it into words; `chat_requests.py` looks for it in the store; what is
+not there `asking.py` sends, within budgets and until a signal, by `chat_client.py` (one request) and
+`http_client.py` (its bytes). `chat_reply.py` reads what comes back, `chat_errors.py` says what an error
+means, `outcomes.py` when to stop, and `reply_to_class.py` which class a reply names.
+"""
 
 import hashlib
 import json
@@ -14,6 +20,7 @@ from kcm_lightning.large.budget import Budget, Prices
 from kcm_lightning.large.chat_client import ChatClient
 from kcm_lightning.large.chat_requests import ChatRequests
 from kcm_lightning.large.event_loop import run_in_loop
+from kcm_lightning.large.owners import LONGEST
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore
 from kcm_lightning.large.reply_to_class import named_class
 from kcm_lightning.utils.errors import InputError
@@ -96,7 +103,7 @@ class Chat(LargeClassifier):
         check_number("--model.teacher.concurrency", concurrency, 1)
         check_number("--model.teacher.retries", retries, 0)
         check_number("--model.teacher.format_retries", format_retries, 0)
-        check_number("--model.teacher.timeout", timeout, 0.001)
+        check_number("--model.teacher.timeout", timeout, 0.001, LONGEST)
         _check_lengths(max_tokens, extra or {})
         self.client = ChatClient(
             model=model,

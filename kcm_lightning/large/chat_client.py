@@ -11,8 +11,8 @@ from kcm_lightning.large.budget import Cost
 from kcm_lightning.large.chat_errors import Meaning, NoReply, Refused, ServerError, meaning_of
 from kcm_lightning.large.chat_fields import RequestFields
 from kcm_lightning.large.chat_reply import SPECIAL_TOKEN, ChatReply, Step, read_reply
-from kcm_lightning.large.http_client import HttpClient, NoHttpReply
-from kcm_lightning.large.model_list import names_in_list, near_names
+from kcm_lightning.large.http_client import HttpClient, HttpReply, NoHttpReply
+from kcm_lightning.large.reply_json import read_json
 from kcm_lightning.large.reply_store import Reply
 from kcm_lightning.large.server_url import server_url
 from kcm_lightning.utils.errors import InputError
@@ -138,7 +138,7 @@ class ChatClient:
             hint = f": check the key in {self.api_key_env} and what its account may use"
         elif error.status == 404 or "model" in error.message.lower():
             hint = ": check --model.teacher.base_url and --model.teacher.model"
-            if self._models and not near_names(self.model, self._models):
+            if self._models and not _near_names(self.model, self._models):
                 shown = ", ".join(sorted(self._models)[:10])
                 hint += f"; the server does not know {self.model!r}; it has {shown}"
         return f"{self.base_url} refuses the request ({error.status}): {self._said(error)}{hint}"
@@ -184,7 +184,7 @@ class ChatClient:
                 continue
             if reply.status == 401:
                 raise InputError(self._refusal(ServerError(401, "so already of its list of models")))
-            self._models = names_in_list(reply)
+            self._models = _names_in_list(reply)
             return http
         raise InputError(f"{self.base_url} cannot be reached: {reason}: check --model.teacher.base_url")
 
@@ -199,6 +199,32 @@ class ChatClient:
         if line not in self._told:
             self._told.add(line)
             print(line)
+
+
+def _names_in_list(reply: HttpReply) -> list[str]:
+    """The models that a server lists; none where it has no list.
+
+    Args:
+        reply: to the question for its list.
+    """
+    try:
+        body = read_json(reply.body.decode("utf-8", "replace")) if reply.status == 200 else {}
+    except NoReply:
+        return []
+    rows = body.get("data") if isinstance(body, dict) else body
+    rows = rows if isinstance(rows, list) else []
+    return [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+
+
+def _near_names(model: str, names: list[str]) -> list[str]:
+    """Names of a list that may stand for a model: itself, `*`, or one with another provider before it.
+
+    Args:
+        model: the model's name.
+        names: those of the list.
+    """
+    last = model.rpartition("/")[2]
+    return [name for name in names if "*" in name or name.rpartition("/")[2] == last]
 
 
 def without(text: str, secret: str, least: int) -> str:

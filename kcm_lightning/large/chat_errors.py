@@ -128,7 +128,7 @@ _TOO_LONG = _any(
     r"maximum (input|prompt|sequence|message|text|model) (length|size|tokens)",
     r"(prompt|input|sequence|text|message).{0,40}(exceed|longer than|greater than|at most).{0,40}"
     r"(length|tokens|characters|context|maximum)",
-    r"inputs.{0,3} tokens",
+    r"inputs.{0,3} (must have (less|fewer) than \d+ )?tokens",
     r"string too long",
 )
 _PER_TIME = _any(r"per (second|minute|hour|day|week|month)", r"rate.?limit", r"daily|monthly|weekly")
@@ -196,15 +196,14 @@ def meaning_of(error: ServerError) -> Meaning:
         return Meaning.QUESTION
     if _MONEY.search(words) and not (error.status == 429 and _asks_to_wait(error, words)):
         return Meaning.STOP
-    if error.status in (408, 409, 425, 429) or error.status >= 500 or error.status < 300:
-        return _in_a_reply(error, words) if error.status < 300 else Meaning.LATER
-    return _of_a_refused_request(error, words)
-
-
-def _in_a_reply(error: ServerError, words: str) -> Meaning:
-    """Of an error object that came as if it were a reply."""
     found = _of_a_refused_request(error, words)
-    return Meaning.LATER if found is Meaning.UNKNOWN else found
+    if error.status < 300:  # an error object that came as if it were a reply
+        return Meaning.LATER if found is Meaning.UNKNOWN else found
+    if error.status == 500:  # with which some servers say what others say with 400
+        return found if found is Meaning.QUESTION else Meaning.LATER
+    if error.status > 500 or error.status in (408, 409, 425, 429):
+        return Meaning.LATER
+    return found
 
 
 def _of_a_refused_request(error: ServerError, words: str) -> Meaning:
@@ -220,13 +219,14 @@ def _of_a_refused_request(error: ServerError, words: str) -> Meaning:
 
 
 def _by_status(error: ServerError) -> Meaning:
-    return Meaning.STOP if error.status in (403, 404, 405, 410, 451) else Meaning.UNKNOWN
+    elsewhere = 300 <= error.status < 400
+    return Meaning.STOP if elsewhere or error.status in (403, 404, 405, 410, 451) else Meaning.UNKNOWN
 
 
 def says_too_long(error: ServerError) -> bool:
     """Whether an error says that the question is too long, and not that too much was asked in a time."""
     words = error.message.lower()
-    if error.page or error.status >= 500 or not _TOO_LONG.search(words):
+    if error.page or error.status > 500 or not _TOO_LONG.search(words):
         return False
     if re.search(r"(request|message|prompt|input)s? too large|reduce your message size", words):
         return True  # for any minute

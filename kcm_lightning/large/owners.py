@@ -5,8 +5,8 @@ import socket
 import time
 import uuid
 
-_CLOCKS = 10.0  # seconds by which the clocks of two machines may differ
-_LONGEST = 86_400.0  # seconds; what would last longer was noted by a wrong clock
+CLOCKS = 10.0  # seconds by which the clocks of two machines may differ
+LONGEST = 86_400.0  # seconds of a request; what would last longer was noted by a wrong clock
 _own: set[str] = set()  # of this very process
 
 
@@ -27,7 +27,7 @@ def has_ended(owner: str, expires: float | None) -> bool:
             was started again is another machine.
     """
     now = time.time()
-    if not now - _CLOCKS < (expires or 0.0) < now + _LONGEST:
+    if not now - CLOCKS < (expires or 0.0) < now + LONGEST + CLOCKS:
         return True
     machine, process, _ = owner.rsplit(" ", 2)
     if machine != socket.gethostname():

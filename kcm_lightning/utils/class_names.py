@@ -41,8 +41,8 @@ def plain_names(names: Sequence[Any], whose: str) -> list[str]:
         plain = plain_name(name)
         if plain in first:
             raise InputError(
-                f"{whose} class names {first[plain]!r} and {name!r} are one name, as case, '_' and '-' do not "
-                "count: rename one"
+                f"{whose} class names {first[plain]!r} and {name!r} are one name, as case, '_' and '-' do "
+                "not count: rename one"
             )
         first[plain] = name
     return list(first)
