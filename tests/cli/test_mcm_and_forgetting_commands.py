@@ -128,7 +128,7 @@ def test_a_sequence_of_other_groups_or_another_model_is_refused(kcm, capsys):
             kcm, capsys, command, "--config", "runs/forgetting/0/config.yaml"
         )
     with pytest.raises(
-        InputError, match=r"holds a run of kcm_lightning\.module\.SequentialTraining, not of judge"
+        InputError, match=r"holds a run of SequentialTraining, not of judge"
     ):
         load("runs/forgetting/0")
 
