@@ -177,6 +177,8 @@ class ChatClient:
             await asyncio.sleep(pause)
             try:
                 reply = await http.send("GET", "models", timeout=min(self.timeout, _LOOKING))
+            except InputError:  # the list is elsewhere
+                return http
             except NoHttpReply as error:
                 if error.sent:  # it is there, and may answer questions all the same
                     return http

@@ -162,6 +162,8 @@ def test_a_run_of_replies_off_format_is_no_success(tmp_path, share):
 
 
 def test_replies_that_are_cut_off_name_the_option(tmp_path):
-    with ScriptedServer(lambda asked, number: (200, reply("<think>Let me", finish="length"))) as server:
-        with pytest.raises(InputError, match=r"cut off: raise --model\.teacher\.max_tokens"):
-            chat(server, tmp_path, format_retries=0).answer(Query(texts(50)))
+    with (
+        ScriptedServer(lambda asked, number: (200, reply("<think>Let me", finish="length"))) as server,
+        pytest.raises(InputError, match=r"cut off: raise --model\.teacher\.max_tokens"),
+    ):
+        chat(server, tmp_path, format_retries=0).answer(Query(texts(50)))
