@@ -18,6 +18,7 @@ from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_un
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.results import print_usage, usage_of
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_json, write_text
 
@@ -67,6 +68,9 @@ class KCMTrainer(L.Trainer):
         own_threshold = model.thresholds.teacher
         options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
         answers, temperatures = self._answers(recorder, model, options)
+        usage = usage_of(model.teacher)
+        if self.is_global_zero:
+            print_usage(usage)
         chosen = choose_thresholds(answers, goal)
         expected = expected_on_unseen(answers, goal)
         if not recorder.asked:  # nothing is known of the large model's answers
@@ -77,7 +81,7 @@ class KCMTrainer(L.Trainer):
             "temperatures": asdict(temperatures),
             "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
             "expected_on_unseen_data": expected,
-        }
+        } | ({"large_model": usage} if usage else {})
         if self.is_global_zero:
             _write(report, path, with_temperatures=recorder.has_temperatures)
             _print(report, path)

@@ -167,7 +167,8 @@ class KCMCLI(LightningCLI):
         folder = results_folder(
             self.folder, command=self.subcommand, config=self.config_dump, checkpoint=checkpoint
         )
-        if rank_zero_only.rank == 0 and not self.config[self.subcommand].trainer.fast_dev_run:  # type: ignore[attr-defined]
+        only_a_try = self.config[self.subcommand].trainer.fast_dev_run
+        if rank_zero_only.rank == 0 and not only_a_try:  # type: ignore[attr-defined]
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -213,11 +214,18 @@ class KCMCLI(LightningCLI):
             record = {"config": dict(self.config_dump), "checkpoint": self.config.predict.ckpt_path}
             write_json(self.results / "predict.json", record)
 
-    def after_fit(self) -> None:
+    def after_validate(self) -> None:
+        self._print_bill()
+
+    def _print_bill(self) -> None:
         usage = usage_of(self.model.teacher) if isinstance(self.model, KCMModule) else {}
+        if self.trainer.is_global_zero:
+            print_usage(usage)
+
+    def after_fit(self) -> None:
+        self._print_bill()
         if not self.trainer.is_global_zero:
             return
-        print_usage(usage)
         if self.trainer.fast_dev_run:
             return
         self._check_done(self.trainer.num_training_batches, "training")

@@ -1,5 +1,6 @@
 """The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
 
+import errno
 import os
 import shlex
 import signal
@@ -64,7 +65,7 @@ def _sweep(words: list[str]) -> int:
         return int(sweep(Path(options.file), options.cell) > 0)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
 
 
 def main(args: list[str] | None = None) -> None:
@@ -86,14 +87,18 @@ def main(args: list[str] | None = None) -> None:
 def _status_of(given: list[str], stop: StopSignal) -> int:
     """Runs a command and returns its exit status; says in a line why it is no success."""
     try:
-        return _run(given)
+        status = _run(given)
+        return status if stop.number is None else stop.status
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         if stop.number is None:
             return 2
     except SIGTERMException:  # of itself it would end as a success
         stop.number = stop.number or signal.SIGTERM
-    except BaseException:
+    except BaseException as error:
+        if stop.number is None and (reason := _no_room(error)):
+            print(f"error: {reason}: make room. To go on: {_to_go_on(given)}", file=sys.stderr)
+            return 2
         if stop.number is None:
             raise
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -124,6 +129,15 @@ def _run(given: list[str]) -> int:
         auto_configure_optimizers=False,
     )
     return 0
+
+
+def _no_room(error: BaseException | None) -> str | None:
+    """What cannot be written since the disk is full, where an error comes of that."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _to_go_on(given: list[str]) -> str:
