@@ -1,6 +1,11 @@
 """torchmetrics of the collaboration, and functions of recorded answers."""
 
-from kcm_lightning.metrics.baseline_routers import oracle_accuracy, random_accuracy, routing_curve
+from kcm_lightning.metrics.baseline_routers import (
+    against_random,
+    oracle_accuracy,
+    random_accuracy,
+    routing_curve,
+)
 from kcm_lightning.metrics.forgetting import AverageForgetting, BackwardTransfer, TaskAccuracy
 from kcm_lightning.metrics.lm_rate import LMRate
 from kcm_lightning.metrics.paired_bootstrap import paired_difference
@@ -12,6 +17,7 @@ __all__ = [
     "LMRate",
     "RegionAccuracy",
     "TaskAccuracy",
+    "against_random",
     "oracle_accuracy",
     "paired_difference",
     "random_accuracy",

@@ -56,3 +56,33 @@ def oracle_accuracy(lm_rate: float, small_right: Tensor, large_right: Tensor) ->
     helped = (large_right & ~small_right).sum().item()
     calls = min(helped, int(lm_rate * len(small_right) + 1e-9))
     return (small_right.sum().item() + calls) / len(small_right)
+
+
+def against_random(
+    right: Tensor, called: Tensor, small_right: Tensor, large_right: Tensor, quantile: float = 1.96
+) -> dict[str, float]:
+    """Difference in accuracy of a router and a random one of the same LM rate, with its interval.
+
+    The interval is that of the normal distribution: each sample's share in the difference, the LM rate's own
+    variation among it (delta method), has a standard error.
+
+    Args:
+        right: whether the router's answer is right, shape `(N,)`.
+        called: whether it called the large model, shape `(N,)`.
+        small_right: whether the small model is right, shape `(N,)`.
+        large_right: whether the large model is right, shape `(N,)`.
+        quantile: of the normal distribution; 1.96, the default, makes 95 % intervals.
+
+    Returns:
+        `difference`, `low` and `high`, fractions.
+
+    >>> every, none = torch.tensor([True, True]), torch.tensor([False, False])
+    >>> against_random(every, torch.tensor([True, False]), none, every)["difference"]
+    0.5
+    """
+    rate = called.double().mean()
+    gain = large_right.double() - small_right.double()
+    each = right.double() - small_right.double() - rate * gain - gain.mean() * (called.double() - rate)
+    difference = each.mean().item()
+    margin = quantile * (each.var(correction=0) / len(each)).sqrt().item()
+    return {"difference": difference, "low": difference - margin, "high": difference + margin}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,8 +119,46 @@ def random_scores(lm_rate: float, small: ImageScores, large: ImageScores) -> dic
 
     BLEU is that of the expected counts.
     """
-    bleu = (1 - lm_rate) * small.bleu + lm_rate * large.bleu
-    return ImageScores(bleu=bleu, cider=(1 - lm_rate) * small.cider + lm_rate * large.cider).scores()
+    return random_mix(lm_rate, small, large).scores()
+
+
+def random_mix(lm_rate: float, small: ImageScores, large: ImageScores) -> ImageScores:
+    """Expected parts of the scores where a random share of the images goes to the large model."""
+    return ImageScores(
+        bleu=(1 - lm_rate) * small.bleu + lm_rate * large.bleu,
+        cider=(1 - lm_rate) * small.cider + lm_rate * large.cider,
+    )
+
+
+def curve_half_widths(
+    confidence: Tensor, small: ImageScores, large: ImageScores, rates: int = 21, draws: int = 500
+) -> dict[str, Tensor]:
+    """Half of the 95 % interval of `caption_curve`, by the bootstrap over images.
+
+    Args:
+        confidence: confidence of the small model, shape `(N,)`.
+        small: scores of the small model's captions.
+        large: scores of the large model's captions.
+        rates: number of LM rates that are resampled, evenly spread; between them it is interpolated.
+        draws: number of resamplings.
+
+    Returns:
+        `BLEU-4` and `CIDEr`, each of shape `(N + 1,)`.
+    """
+    count = len(confidence)
+    rank = torch.empty(count, dtype=torch.long)
+    rank[confidence.argsort(stable=True)] = torch.arange(count)
+    times = torch.zeros(draws, count, dtype=torch.double)
+    rows = torch.randint(count, (draws, count), generator=torch.Generator().manual_seed(0))
+    times.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.double))
+    places = torch.linspace(0, count, rates, dtype=torch.double)
+    spread: dict[str, list[float]] = {"BLEU-4": [], "CIDEr": []}
+    for place in places:
+        mix = ImageScores.chosen([small, large], (rank < place).long())
+        spread["BLEU-4"].append(bleu_of(times @ mix.bleu)[:, 3].std().item())
+        spread["CIDEr"].append((times @ mix.cider / count).std().item())
+    every = np.arange(count + 1)
+    return {name: torch.from_numpy(1.96 * np.interp(every, places, own)) for name, own in spread.items()}
 
 
 def score_difference(

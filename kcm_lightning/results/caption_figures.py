@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kcm_lightning.core.routing import Route
@@ -11,13 +10,15 @@ from kcm_lightning.metrics.caption_scores import Tokenizer, score_tokenized, tok
 from kcm_lightning.metrics.image_scores import (
     ImageScores,
     caption_curve,
+    curve_half_widths,
     image_scores,
+    random_mix,
     random_scores,
     score_difference,
 )
 from kcm_lightning.results.class_figures import ALONE, TITLES, lm_rates, title_of
 from kcm_lightning.results.columns import Columns
-from kcm_lightning.utils.files import write_figure
+from kcm_lightning.results.curve import Curve, verdict, write_curves
 from kcm_lightning.utils.tables import percent
 
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr", "ROUGE-L", "METEOR")
@@ -41,8 +42,8 @@ def summarize_captions(
         student's in KCM's), `scoring` and `scores` by column, on the scale of COCO's scorer. Where every
         model was asked about every image: columns of each model alone and of a random router between student
         and large model at the same LM rate, KCM's difference to the large model alone with a paired bootstrap
-        interval, and `without_caption`, of how many images the large model said nothing, which counts as an
-        empty caption. And what each image brings to the scores, by column.
+        interval, the same to the random router, and `without_caption`, of how many images the large model
+        said nothing, which counts as an empty caption. And what each image brings to the scores, by column.
     """
     prefixes = {
         who: prefix
@@ -69,8 +70,8 @@ def summarize_captions(
         summary["without_caption"] = summary["unanswered"]["teacher"] = sum(without)
         scores["random"] = random_scores(rate, images["student"], images["teacher"])
         summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
-        kcm, chance = scores["kcm"], scores["random"]
-        summary["kcm_against_random"] = {name: kcm[name] - chance[name] for name in ("BLEU-4", "CIDEr")}
+        chance = random_mix(rate, images["student"], images["teacher"])
+        summary["kcm_against_random"] = score_difference(images["kcm"], chance)
     return summary, images
 
 
@@ -91,28 +92,36 @@ def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write_caption_curve(
-    path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any]
+    path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any], title: str
 ) -> None:
     """Draws BLEU-4 and CIDEr against LM rate: student's confidence, random router, and KCM as it ran.
 
     Args:
-        path: PNG file.
+        path: PNG file; an SVG is written beside it.
         confidence: confidence of the student, shape `(N,)`.
         images: as `summarize_captions` returns them, with every model asked about every image.
         summary: as `summarize_captions` returns it.
+        title: title of the figure.
     """
-    from matplotlib.figure import Figure
-
-    student, teacher = images["student"], images["teacher"]
+    student, teacher, scores = images["student"], images["teacher"], summary["scores"]
     curve = caption_curve(confidence, student, teacher)
-    straight = torch.linspace(0, 1, 21).tolist()
-    by_chance = [random_scores(rate, student, teacher) for rate in straight]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for place, name in enumerate(("BLEU-4", "CIDEr"), 1):
-        axes = figure.add_subplot(1, 2, place)
-        axes.plot(curve["LM rate"], 100 * curve[name], label="student's confidence")
-        axes.plot(straight, [100 * scores[name] for scores in by_chance], "--", label="random router")
-        axes.plot(summary["lm_rate"]["called"], 100 * summary["scores"]["kcm"][name], "ko", label="KCM")
-        axes.set(xlabel="LM rate", ylabel=f"{name} x 100")
-        axes.legend()
-    write_figure(path, figure)
+    half_widths = curve_half_widths(confidence, student, teacher)
+    by_chance = [random_scores(place / 20, student, teacher) for place in range(21)]
+    rate = summary["lm_rate"]["called"]
+    curves = [
+        Curve(
+            measure=f"{name} x 100",
+            unit="",
+            rates=curve["LM rate"],
+            values=curve[name],
+            half_width=half_widths[name],
+            routers={"random router": [one[name] for one in by_chance]},
+            judge=scores["judge"][name],
+            student=scores["student"][name],
+            large=scores["teacher"][name],
+            kcm=(rate, scores["kcm"][name]),
+            verdict=verdict(summary["kcm_against_random"][name], f"{name} x 100"),
+        )
+        for name in ("BLEU-4", "CIDEr")
+    ]
+    write_curves(path, title, curves)

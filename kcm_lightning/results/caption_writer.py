@@ -45,7 +45,7 @@ class CaptionResultsWriter(ResultsWriter):
             summary=summary,
             table=caption_rows(summary),
             lines=_as_lines(rows),
-            draw=(lambda path: write_caption_curve(path, confidence, images, summary))
+            draw=(lambda path, title: write_caption_curve(path, confidence, images, summary, title))
             if "random" in summary["scores"]
             else None,
         )

@@ -11,9 +11,15 @@ from torchmetrics.functional.classification import binary_calibration_error
 from kcm_lightning.core.confidence import probabilities
 from kcm_lightning.core.predictions import NO_ANSWER
 from kcm_lightning.core.routing import Route
-from kcm_lightning.metrics import oracle_accuracy, paired_difference, random_accuracy, routing_curve
+from kcm_lightning.metrics import (
+    against_random,
+    oracle_accuracy,
+    paired_difference,
+    random_accuracy,
+    routing_curve,
+)
 from kcm_lightning.results.columns import Columns
-from kcm_lightning.utils.files import write_figure
+from kcm_lightning.results.curve import Curve, verdict, write_curves
 from kcm_lightning.utils.tables import percent
 
 SMALL = ("judge", "student")
@@ -34,10 +40,11 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         of a column the large model was asked about and gave no answer to: wrong in its own column, the
         student's answer in KCM's) and `accuracy` by column and region (fractions). Where every model was
         asked about every sample: columns of each model alone, of a random and of an oracle router between
-        student and large model at the same LM rate, the share (KCM - random) / (oracle - random), on how many
-        samples KCM is right and the large model alone wrong and the other way round, with a paired bootstrap
-        interval of the difference in accuracy, and each small model's expected calibration error, with its
-        temperature and without (where its logits are known).
+        student and large model at the same LM rate, the share (KCM - random) / (oracle - random), KCM's
+        difference to the random router with its interval, on how many samples KCM is right and the large
+        model alone wrong and the other way round, with a paired bootstrap interval of the difference in
+        accuracy, and each small model's expected calibration error, with its temperature and without (where
+        its logits are known).
     """
     target, called = columns["target"], columns["called"]
     in_region = {name: regions[target] == i for i, name in enumerate(names)}
@@ -79,6 +86,9 @@ def _compare(
     if overall["oracle"] > overall["random"]:
         share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
         result["share_of_oracle_gain"] = share
+    result["kcm_against_random"] = against_random(
+        columns["prediction"] == target, columns["called"], right["student"], right["teacher"]
+    )
     better = int((columns["prediction"] == target)[~right["teacher"]].sum())
     worse = int((columns["prediction"] != target)[right["teacher"]].sum())
     difference = paired_difference([(better, worse, len(target))])
@@ -141,29 +151,37 @@ def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["%", *(title_of(who, summary) for who in shown)], rows
 
 
-def write_curve(path: Path, columns: Columns, summary: dict[str, Any]) -> None:
+def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: str) -> None:
     """Draws accuracy against LM rate: student's confidence, random router, oracle, and KCM as it ran.
 
     Args:
-        path: PNG file.
+        path: PNG file; an SVG is written beside it.
         columns: as `gather` returns them, with every model asked about every sample.
         summary: as `summarize` returns it.
+        title: title of the figure.
     """
-    from matplotlib.figure import Figure
-
     student = columns["student_prediction"] == columns["target"]
     teacher = columns["teacher_without_hint_prediction"] == columns["target"]
     rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(rates, 100 * accuracy, label="student's confidence")
     few = torch.linspace(0, 1, 101).tolist()  # the routers are straight lines, the oracle with a bend or two
-    for name, router, style in (("random", random_accuracy, "--"), ("oracle", oracle_accuracy, ":")):
-        axes.plot(few, [100 * router(rate, student, teacher) for rate in few], style, label=f"{name} router")
-    axes.plot(summary["lm_rate"]["called"], 100 * summary["accuracy"]["kcm"]["overall"], "ko", label="KCM")
-    axes.set(xlabel="LM rate", ylabel="accuracy, %")
-    axes.legend()
-    write_figure(path, figure)
+    overall = {who: values["overall"] for who, values in summary["accuracy"].items()}
+    curve = Curve(
+        measure="accuracy, %",
+        unit=" %",
+        rates=rates,
+        values=accuracy,
+        half_width=1.96 * (accuracy * (1 - accuracy) / len(student)).sqrt(),
+        routers={
+            "random router": [random_accuracy(rate, student, teacher) for rate in few],
+            "oracle router (knows what is right)": [oracle_accuracy(rate, student, teacher) for rate in few],
+        },
+        judge=overall["judge"],
+        student=overall["student"],
+        large=overall["teacher"],
+        kcm=(summary["lm_rate"]["called"], overall["kcm"]),
+        verdict=verdict(summary["kcm_against_random"]),
+    )
+    write_curves(path, title, [curve])
 
 
 def prediction_lines(columns: Columns, class_names: list[str]) -> str:

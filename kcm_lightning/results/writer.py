@@ -27,13 +27,13 @@ class RunResults:
         summary: plain values, for `results.json`.
         table: head and rows.
         lines: JSON lines, one a sample.
-        draw: writes the curve to a PNG file; None where not every model was asked.
+        draw: writes the curve to a PNG file, under a title; None where not every model was asked.
     """
 
     summary: dict[str, Any]
     table: tuple[list[str], list[list[str]]]
     lines: str
-    draw: Callable[[Path], None] | None
+    draw: Callable[[Path, str], None] | None
 
 
 class ResultsWriter(L.Callback):
@@ -104,7 +104,7 @@ class ResultsWriter(L.Callback):
             summary=summary,
             table=table_rows(summary),
             lines=prediction_lines(columns, data.class_names),
-            draw=(lambda path: write_curve(path, columns, summary)) if compared else None,
+            draw=(lambda path, title: write_curve(path, columns, summary, title)) if compared else None,
         )
 
     def on_test_end(self, trainer: Any, module: Any) -> None:
@@ -114,7 +114,8 @@ class ResultsWriter(L.Callback):
             return
         data = trainer.datamodule
         found = self._results_of(columns, data, module)
-        print_table(*found.table, f"{data.title}, {found.summary['samples']} test samples")
+        title = f"{data.title}, {found.summary['samples']:,} test samples"
+        print_table(*found.table, title)
         _say_unanswered(found.summary["unanswered"])
         notes = "".join(f"note: {sentence}\n" for sentence in self.not_done)
         if notes:
@@ -126,7 +127,7 @@ class ResultsWriter(L.Callback):
         write_text(self.folder / "results.md", markdown_table(*found.table) + (notes and f"\n{notes}"))
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
-            found.draw(self.folder / "curve.png")
+            found.draw(self.folder / "curve.png", title)
         say(f"results: {self.folder / 'results.json'}")
 
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:

@@ -29,12 +29,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_figure(path: Path, figure: Any) -> None:
-    """Writes a matplotlib figure as PNG, whole or not at all.
+    """Writes a matplotlib figure whole or not at all, as PNG or SVG after the name's ending.
 
     Raises:
         InputError: the place is full or cannot be written to.
     """
-    _write(path, lambda partial: figure.savefig(partial, dpi=120, format="png"))
+    _write(path, lambda partial: figure.savefig(partial, dpi=120, format=path.suffix[1:]))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

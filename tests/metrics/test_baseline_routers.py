@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from kcm_lightning.metrics import LMRate, RegionAccuracy, oracle_accuracy, random_accuracy, routing_curve
+from kcm_lightning.metrics import (
+    LMRate,
+    RegionAccuracy,
+    against_random,
+    oracle_accuracy,
+    random_accuracy,
+    routing_curve,
+)
 
 
 def test_lm_rate_is_a_ratio_of_counts_not_a_mean_of_batch_means():
@@ -58,3 +65,20 @@ def test_oracle_is_the_best_of_all_routers():
             for routed in combinations(range(9), size)
         )
         assert oracle_accuracy(calls / 9, small, large) == pytest.approx(best / 9)
+
+
+def test_difference_to_chance_is_the_bootstrap_s():
+    torch.manual_seed(1)
+    small, large, confidence = torch.rand(800) < 0.6, torch.rand(800) < 0.8, torch.rand(800)
+    called = (confidence < 0.5) | ~small & (torch.rand(800) < 0.5)
+    right = torch.where(called, large, small)
+    found = against_random(right, called, small, large)
+    wanted = right.double().mean() - random_accuracy(called.double().mean().item(), small, large)
+    assert found["difference"] == pytest.approx(wanted.item(), abs=1e-12)
+    drawn = []
+    for _ in range(4_000):
+        rows = torch.randint(800, (800,))
+        rate = called[rows].double().mean().item()
+        drawn.append(right[rows].double().mean().item() - random_accuracy(rate, small[rows], large[rows]))
+    low, high = torch.tensor(drawn).quantile(torch.tensor([0.025, 0.975])).tolist()
+    assert found["low"] == pytest.approx(low, abs=0.003) and found["high"] == pytest.approx(high, abs=0.003)

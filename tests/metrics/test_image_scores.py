@@ -8,7 +8,9 @@ from kcm_lightning.metrics.caption_scores import score_captions, tokenize
 from kcm_lightning.metrics.image_scores import (
     ImageScores,
     caption_curve,
+    curve_half_widths,
     image_scores,
+    random_mix,
     random_scores,
     score_difference,
 )
@@ -95,3 +97,21 @@ def test_interval_of_a_difference_is_that_of_a_naive_bootstrap():
         assert found[name]["low"] == pytest.approx(low, abs=0.1 * width)
         assert found[name]["high"] == pytest.approx(high, abs=0.1 * width)
     assert score_difference(one, one)["CIDEr"] == {"difference": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_intervals_of_the_curve_are_those_of_resampled_corpora(systems):
+    torch.manual_seed(2)
+    many = torch.randint(4, (60,))
+    small, large = (system.rows(many) for system in systems)
+    confidence = torch.rand(60)
+    found = curve_half_widths(confidence, small, large, rates=3, draws=2_000)
+    who = (confidence.argsort().argsort() < 30).long()  # half of them
+    mix = ImageScores.chosen([small, large], who)
+    drawn = [mix.rows(torch.randint(60, (60,))).scores() for _ in range(2_000)]
+    for name in ("BLEU-4", "CIDEr"):
+        spread = 1.96 * torch.tensor([scores[name] for scores in drawn]).double().std().item()
+        assert found[name].shape == (61,) and found[name][30].item() == pytest.approx(spread, rel=0.1)
+
+
+def test_a_random_mix_scores_what_the_random_router_does(systems):
+    assert random_mix(0.3, *systems).scores() == random_scores(0.3, *systems)
