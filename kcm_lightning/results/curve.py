@@ -54,19 +54,26 @@ def write_curves(path: Path, title: str, curves: Sequence[Curve]) -> None:
         curves: a panel each.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     # text of the SVG stays text, so that a slide's author can change it
     with rc_context({"font.size": 13, "svg.fonttype": "none", "axes.spines.top": False}):
-        figure = Figure(figsize=(9 * len(curves), 6.5), layout="constrained")
-        figure.suptitle(title, fontweight="bold")
-        for place, curve in enumerate(curves, 1):
-            axes = figure.add_subplot(1, len(curves), place)
-            _draw(axes, curve)
-        handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+        figure = figure_of(title, curves)
         write_figure(path, figure)
         write_figure(path.with_suffix(".svg"), figure)
+
+
+def figure_of(title: str, curves: Sequence[Curve]) -> Any:
+    """The matplotlib figure that `write_curves` writes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9 * len(curves), 6.5), layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    for place, curve in enumerate(curves, 1):
+        axes = figure.add_subplot(1, len(curves), place)
+        _draw(axes, curve)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2 * len(curves), frameon=False)
+    return figure
 
 
 def _draw(axes: Any, curve: Curve) -> None:
@@ -83,6 +90,9 @@ def _draw(axes: Any, curve: Curve) -> None:
     )
     rate, quality = (100 * value for value in curve.kcm)
     axes.plot(rate, quality, "o", color=_ORANGE, markersize=11, label="KCM as it ran", zorder=5)
+    axes.plot([0, 0], [100 * curve.judge, 100 * curve.student], linestyle="none")  # makes room for them
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, quality - 0.42 * (high - low)), high)
     for side, points in ((-1, {"judge": curve.judge, "student": curve.student}), (1, {"large": curve.large})):
         _name_points(axes, curve.unit, side, points)
     axes.set(
@@ -94,7 +104,6 @@ def _draw(axes: Any, curve: Curve) -> None:
     axes.set_title(curve.verdict.replace(": ", ":\n", 1), fontsize=12)
     axes.grid(alpha=0.25)
     axes.spines["right"].set_visible(False)
-    low, high = axes.get_ylim()
     axes.annotate(
         f"KCM {quality:.2f}{curve.unit}\nat LM rate {rate:.1f} %",
         xy=(rate, quality),
@@ -105,7 +114,6 @@ def _draw(axes: Any, curve: Curve) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         arrowprops={"arrowstyle": "-", "color": _ORANGE},
     )
-    axes.set_ylim(min(low, quality - 0.42 * (high - low)), high)
 
 
 def _name_points(axes: Any, unit: str, side: int, points: Mapping[str, float]) -> None:

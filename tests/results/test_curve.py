@@ -4,10 +4,10 @@ import re
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from matplotlib import rc_context
 from PIL import Image
 
-from kcm_lightning.results.curve import Curve, _draw, verdict, write_curves
+from kcm_lightning.results.curve import Curve, figure_of, verdict, write_curves
 
 
 def curve(**other) -> Curve:
@@ -57,17 +57,20 @@ def test_it_names_all_that_it_shows(tmp_path):
         assert image.width >= 1000  # readable at half size
 
 
-def test_names_stay_apart_and_inside():
+@pytest.mark.parametrize("panels", [1, 2])
+def test_words_stay_apart_and_inside(panels):
     """Judge, student and the operating point lie on one another here."""
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    axes = figure.add_subplot()
-    _draw(axes, curve(judge=0.8, student=0.8, kcm=(0.0, 0.8)))
-    figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in axes.texts]
-    assert len(boxes) == 4
-    for place, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
-        assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
+    with rc_context({"font.size": 13}):
+        figure = figure_of("Digits", [curve(judge=0.8, student=0.8, kcm=(0.0, 0.8))] * panels)
+        figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in [*axes.texts, axes.title, axes.yaxis.label]]
+    texts += figure.legends[0].get_texts()
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == 6 * panels + 5
+    for place, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :]), text.get_text()
+        assert figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1), text.get_text()
+        assert figure.bbox.containsy(box.y0) and figure.bbox.containsy(box.y1), text.get_text()
 
 
 def test_two_panels_stand_side_by_side(tmp_path):
