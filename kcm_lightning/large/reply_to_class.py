@@ -85,7 +85,9 @@ def _without_reasoning(content: str) -> str:
 
 def _label(line: str, class_names: Sequence[str]) -> int | None:
     """The class whose name a line is, ever more of what surrounds it left out until one alone fits."""
-    inner = _BOXED.sub(r"\1", _HTML.sub("", line))
+    inner = _HTML.sub("", line)
+    while (bare := _BOXED.sub(r"\1", inner)) != inner:
+        inner = bare
     for plain in (_as_it_stands, _without_quotes, _without_markup, _letters_and_digits):
         word = plain(inner)
         for names in (map(_as_it_stands, class_names), map(plain, class_names)):
