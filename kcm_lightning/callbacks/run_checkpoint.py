@@ -1,6 +1,7 @@
 """Checkpoints of a run, whose folder may move."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,16 @@ class RunCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Writes it beside its place, then renames it."""
+        """Writes it beside its place, then renames it; leaves nothing where that fails, as on a full disk."""
         partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
+        try:
+            super().save_checkpoint(checkpoint, partial, storage_options)
+            os.replace(partial, path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

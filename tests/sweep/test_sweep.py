@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -304,6 +305,24 @@ def test_a_keyboard_interrupt_ends_in_a_line(write, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(write())])
     assert stop.value.code == 130 and "stopped: the same command goes on from here" in capsys.readouterr().err
+
+
+def test_a_terminated_sweep_stops_its_command_too(write, capsys):
+    path = write(variants={"slow": {}}, seeds=[1], options={"seconds": 30})
+    cell, start = write.folder / "slow" / "1", time.monotonic()
+
+    def terminate() -> None:
+        while not (cell / "calls.txt").is_file():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(path)])
+    assert stop.value.code == 143 and time.monotonic() - start < 25
+    assert "stopped: the same command goes on from here" in capsys.readouterr().err
+    with (cell / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the command has ended
 
 
 def test_one_cell_alone(write):
