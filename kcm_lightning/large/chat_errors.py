@@ -117,6 +117,7 @@ _MONEY = _any(
     r"subscri",
     r"\btrial\b",
     r"\bfree (tier|plan)",
+    r"余额|欠费|充值|额度",
 )
 _TOO_LONG = _any(
     r"context.{0,12}(length|size|window|limit)",

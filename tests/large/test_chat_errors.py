@@ -158,6 +158,7 @@ SAID = [
     (500, {"error": {"message": "Content filter service is temporarily unavailable"}}, "L"),
     (502, "<html><title>502 Bad Gateway</title></html>", "L"),
     (400, {"error": {"message": "Bad request"}}, "U"),
+    (429, {"error": {"code": "1113", "message": "您的账户已欠费,请充值后重试"}}, "S"),
     # in a reply of status 200
     (200, {"error": {"code": 402, "message": "Insufficient credits. Add more using the account page"}}, "S"),
     (200, {"error": {"code": 502, "message": "Provider returned error"}}, "L"),
