@@ -68,7 +68,8 @@ class KANLayer(nn.Module):
     def transform(self, x: Tensor) -> Tensor:
         """Applies the functions on all edges and adds them up; `x` as `channels_last` takes it."""
         weight, dtype = self.joint_weight(), product_dtype(x)
-        if torch.compiler.is_compiling():  # a compiler chooses itself what to keep and what to compute twice
+        # a compiler chooses itself what to keep and what to compute twice; without gradients nothing is kept
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return self.product(self.basis_channels(x, self.grid_low, self.grid_high, dtype), weight)
         if torch.is_autocast_enabled(x.device.type):
             weight = weight.to(dtype)

@@ -90,16 +90,24 @@ class _Recurrence(torch.autograd.Function):
         inner = torch.empty_like(gates)  # (T, D, B, [z, r, H_n(h)])
         candidates = gates.new_empty(length, *gates.shape[1:3], width)
         splines = _Splines(low, high, grid, order)
-        basis = gates.new_empty(length, *gates.shape[1:3], product.shape[1], dtype=dtype)
         slopes = gates.new_empty(length, *gates.shape[1:3], grid + order + 1, width)
+        basis = torch.empty_like(slopes, dtype=dtype)
+        exact = None if dtype == slopes.dtype else torch.empty_like(slopes[0])
         with torch.autocast(gates.device.type, enabled=False):
             for t in range(length):
                 h, own = states[t], inner[t]
-                own.copy_(torch.bmm(basis[t].copy_(splines(h, slopes[t])), product))  # (D, B, 3 * H)
+                channels = basis[t]
+                if exact is None:
+                    splines(h, channels, slopes[t])
+                else:
+                    splines(h, exact, slopes[t])
+                    channels.copy_(exact)
+                own.copy_(torch.bmm(channels.flatten(-2), product))  # (D, B, 3 * H)
                 own[..., : 2 * width].add_(gates[t, ..., : 2 * width]).sigmoid_()
                 z, r, hidden = own.chunk(3, dim=-1)
                 n = torch.addcmul(gates[t, ..., 2 * width :], r, hidden, out=candidates[t]).tanh_()
                 torch.where(mask[t], torch.lerp(n, h, z), h, out=states[t + 1])
+        splines.scale_slopes(states[:-1], slopes)
         return states, inner, candidates, basis, slopes
 
     @staticmethod
@@ -154,7 +162,9 @@ def _pull(
             to_said[t, ..., 2 * width :] *= r
             back = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
             carry = (back * slopes[t]).sum(-2) + arriving * z + (whole - arriving)
-        channels, said = (rows.transpose(0, 1).flatten(1, 2) for rows in (basis, to_said))  # (D, T * B, ...)
+        channels, said = (
+            rows.transpose(0, 1).flatten(1, 2) for rows in (basis.flatten(-2), to_said)
+        )  # (D, T * B, ...)
         return to_gates, torch.bmm(channels.transpose(1, 2), said.to(product.dtype))
 
 
@@ -201,21 +211,19 @@ class _Splines:
         centers = torch.arange(grid + order, dtype=low.dtype, device=low.device) - (order - 1) / 2
         self.centers = centers.unsqueeze(-1)
 
-    def __call__(self, h: Tensor, slopes: Tensor) -> Tensor:
-        """Channels `(..., basis * H)` of states `(..., H)`; writes their slopes, `(..., basis, H)`. SiLU is
-        last."""
+    def __call__(self, h: Tensor, channels: Tensor, slopes: Tensor) -> None:
+        """Writes the channels of states `(..., H)` and their slopes, both `(..., basis, H)`; SiLU is last.
+
+        The slopes of the splines await `scale_slopes`.
+        """
         k = self.order
-        channels = torch.empty_like(slopes)
         position = (h - self.low) * self.scale
-        clamped = position.clamp(0, self.grid)
-        side = clamped.unsqueeze(-2) - self.centers
+        side = position.clamp_(0, self.grid).unsqueeze(-2) - self.centers
         distance = side.abs()
         value, slope = channels.narrow(-2, 0, self.grid + k), slopes.narrow(-2, 0, self.grid + k)
         for s in range(k // 2 + 1):  # alternating truncated powers make up the centered B-spline
             reach = ((k + 1) / 2 - s - distance).clamp_min_(0)
-            power = reach.clone() if k > 1 else (reach > 0).to(reach.dtype)
-            for _ in range(k - 2):
-                power *= reach
+            power = _power(reach, k - 1)
             share = (-1) ** s * comb(k + 1, s) / factorial(k)
             if s == 0:
                 torch.mul(power, k * share, out=slope)
@@ -223,9 +231,23 @@ class _Splines:
             else:
                 slope.add_(power, alpha=k * share)
                 value.add_(power.mul_(reach), alpha=share)
-        inside = -self.scale * (position == clamped)  # beyond the grid a spline keeps its value
-        slope.mul_(side.sign_()).mul_(inside.unsqueeze(-2))
+        slope.mul_(side.sign_())
         gate = h.sigmoid()
         torch.mul(h, gate, out=channels.select(-2, self.grid + k))
         torch.mul(gate, 1 + h * (1 - gate), out=slopes.select(-2, self.grid + k))
-        return channels.flatten(-2)
+
+    def scale_slopes(self, states: Tensor, slopes: Tensor) -> None:
+        """Makes slopes of all steps, taken along the distance from a center, slopes along the states."""
+        position = (states - self.low) * self.scale
+        inside = position == position.clamp(0, self.grid)  # beyond the grid a spline keeps its value
+        slopes.narrow(-2, 0, self.grid + self.order).mul_((-self.scale * inside).unsqueeze(-2))
+
+
+def _power(reach: Tensor, exponent: int) -> Tensor:
+    """`reach`, at least 0, to a power, in a tensor of its own; to the power 0 the step at 0."""
+    if exponent < 2:
+        return reach.clone() if exponent else (reach > 0).to(reach.dtype)
+    power = reach * reach
+    for _ in range(exponent - 2):
+        power *= reach
+    return power

@@ -88,6 +88,8 @@ def expand(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: t
     Returns:
         Shape `(..., grid + order + 1, C)`; the last channel is SiLU.
     """
+    if not torch.is_grad_enabled():
+        return _Expand.forward(x, low, high, grid, order, dtype)  # without what `apply` costs a small layer
     transform = _Expand if torch.compiler.is_compiling() else _ExpandAnywhere
     return transform.apply(x, low, high, grid, order, dtype)
 
@@ -106,9 +108,10 @@ def expand_gradient(x: Tensor, low: Tensor, high: Tensor, gradient: Tensor, grid
     Returns:
         Of the shape and dtype of `x`.
     """
-    exact, clamped, inside = _to_grid(x, low, high, grid)
+    exact, clamped, position = _to_grid(x, low, high, grid)
     form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
     slope = form(clamped, gradient, grid, order)
+    inside = position == clamped  # beyond the grid a function keeps its value
     slope = slope * inside * _scale(low, high, grid, exact.dtype)
     base = gradient.select(-2, grid + order).to(exact.dtype)
     slope = slope + _silu_gradient(base, exact)
@@ -119,11 +122,11 @@ def expand_tangent(
     x: Tensor, low: Tensor, high: Tensor, tangent: Tensor, grid: int, order: int, dtype: torch.dtype
 ) -> Tensor:
     """How basis channels move when `x` moves by `tangent`, itself differentiable in both; see `expand`."""
-    exact, clamped, inside = _to_grid(x, low, high, grid)
+    exact, clamped, position = _to_grid(x, low, high, grid)
     moved = tangent.to(exact.dtype)
     base = _silu_gradient(moved, exact).unsqueeze(-2)
     slope, alive = _local_slopes(clamped, grid, order)
-    slope = slope * (moved * inside * _scale(low, high, grid, exact.dtype))
+    slope = slope * (moved * (position == clamped) * _scale(low, high, grid, exact.dtype))
     shape = (*exact.shape[:-1], grid + order, exact.shape[-1])
     splines = slope.new_zeros(shape).scatter(-2, alive.movedim(0, -2), slope.movedim(0, -2))
     return torch.cat([splines, base], dim=-2).to(dtype)
@@ -189,10 +192,10 @@ def _silu_gradient(gradient: Tensor, x: Tensor) -> Tensor:
 
 
 def _to_grid(x: Tensor, low: Tensor, high: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` in at least float32, its position in intervals clamped to [0, grid], and where it is inside."""
+    """`x` in at least float32, its position in intervals clamped to [0, grid], and as it is."""
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     position = (exact - low) * _scale(low, high, grid, exact.dtype)
-    return exact, position.clamp(0, grid), (position >= 0) & (position <= grid)
+    return exact, position.clamp(0, grid), position
 
 
 def _table(order: int, like: Tensor) -> Tensor:
@@ -223,7 +226,7 @@ def _local(exact: Tensor, clamped: Tensor, grid: int, order: int, dtype: torch.d
     t, alive = _interval(clamped, grid, order)
     value = _horner(t, _table(order, exact)).to(dtype)
     shape = (*exact.shape[:-1], grid + order + 1, exact.shape[-1])
-    out = torch.zeros(shape, dtype=dtype, device=exact.device)
+    out = value.new_zeros(shape)
     out.scatter_(-2, alive.movedim(0, -2), value.movedim(0, -2))
     out.select(-2, grid + order).copy_(F.silu(exact))
     return out
