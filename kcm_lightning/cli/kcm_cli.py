@@ -85,8 +85,8 @@ class KCMCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        files = [Path(str(path)) for path in config.get("config") or []]
-        folder = RunFolder(files[0] if files else None, config.run)
+        self.configs = [Path(str(path)) for path in config.get("config") or []]
+        folder = RunFolder(self.configs[0] if self.configs else None, config.run)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
         rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # a function that carries it
         writes = rank == 0 and not config.trainer.fast_dev_run  # the first process alone
@@ -191,12 +191,12 @@ class KCMCLI(LightningCLI):
             callbacks.append(checkpoint(filename="last"))
         if isinstance(self.model, KCMCaptions):
             callbacks += [
-                CaptionResultsWriter(self.results, self.config_dump, not_done(self.folder)),
+                CaptionResultsWriter(self.results, self.config_dump, not_done(self.folder), self.configs),
                 CaptionExamples(),
             ]
         elif isinstance(self.model, KCMModule):
             callbacks += [
-                ResultsWriter(self.results, self.config_dump, not_done(self.folder)),
+                ResultsWriter(self.results, self.config_dump, not_done(self.folder), self.configs),
                 ConfidenceHistogram(),
             ]
         elif isinstance(self.model, SequentialTraining):

@@ -1,5 +1,6 @@
 """The file that `calibrate` writes: the gates' settings, and nothing that a configuration could hold else."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.plain_files import read_yaml
+from kcm_lightning.utils.plain_files import read_json, read_yaml
 
 NAME = "calibrated.yaml"
 _SETTINGS: dict[str, Any] = {"thresholds": Thresholds, "temperatures": Temperatures}
@@ -36,6 +37,31 @@ def read_calibrated(path: str | Path) -> dict[str, dict[str, float | None]]:
             raise InputError(f"{path} holds no thresholds: it is none of those that `calibrate` writes")
     _refuse_others(path, settings, "model.init_args.", set(_SETTINGS))
     return {name: _numbers(path, name, given) for name, given in settings.items()}
+
+
+def chosen_for(configs: Iterable[str | Path], thresholds: Thresholds) -> dict[str, Any]:
+    """What `calibrate` has chosen the thresholds for.
+
+    Args:
+        configs: configuration files of the command.
+        thresholds: thresholds in use.
+
+    Returns:
+        `target` and `samples` of the last file of `calibrate` among them; nothing where there is none, or
+        where other thresholds are in use than it has.
+    """
+    for path in reversed([Path(config) for config in configs]):
+        beside = path.with_suffix(".json")
+        if not beside.is_file():
+            continue
+        try:
+            report: Any = read_json(beside)
+            chosen = report["thresholds"]
+            if all(chosen[who] == getattr(thresholds, who) for who in ("judge", "student")):
+                return {"target": str(report["target"]), "samples": int(report["samples"])}
+        except (InputError, KeyError, TypeError, ValueError):
+            continue  # a JSON of another kind beside a configuration
+    return {}
 
 
 def _refuse_others(path: str | Path, tree: dict[str, Any], place: str, known: set[str]) -> None:

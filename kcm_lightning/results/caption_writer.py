@@ -26,6 +26,8 @@ class CaptionResultsWriter(ResultsWriter):
     Args:
         folder: the run folder, which exists.
         config: the resolved configuration, plain values only.
+        not_done: what the run's `fit` has not done of what was planned, a sentence each.
+        configs: configuration files of the command, of which one may be `calibrate`'s.
     """
 
     columns = ("large", "index")

@@ -185,15 +185,22 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
 
 
 def prediction_lines(columns: Columns, class_names: list[str]) -> str:
-    """One JSON line a sample; what was not asked is null."""
+    """One JSON line a sample: `predicted` and `target` by name, then all columns; what was not asked is null.
+
+    Classes in the columns are numbers, the target's is `target_index`.
+    """
     plain = {name: values.tolist() for name, values in columns.items() if values.dim() == 1}
     lines = []
     for values in zip(*plain.values(), strict=True):
         row = dict(zip(plain, values, strict=True))
+        row["target_index"] = target = row.pop("target")
         row["route"] = Route(row["route"]).name.lower()
-        row["label"] = class_names[row["prediction"]]
         for name, value in row.items():
             if value in (-1, -2) or value != value:
                 row[name] = None
-        lines.append(json.dumps(row))
+        names = {
+            "predicted": class_names[row["prediction"]],
+            "target": class_names[target] if target >= 0 else None,
+        }
+        lines.append(json.dumps(names | row))
     return "\n".join(lines) + "\n"

@@ -9,14 +9,16 @@ import lightning as L
 
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
+from kcm_lightning.results.calibrated_file import chosen_for
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
+from kcm_lightning.results.page import results_page, verdicts
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
 from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
-from kcm_lightning.utils.tables import markdown_table, print_table
+from kcm_lightning.utils.tables import print_table
 
 
 @dataclass
@@ -45,12 +47,20 @@ class ResultsWriter(L.Callback):
         folder: the run folder, which exists.
         config: the resolved configuration, plain values only.
         not_done: what the run's `fit` has not done of what was planned, a sentence each.
+        configs: configuration files of the command, of which one may be `calibrate`'s.
     """
 
     columns: tuple[str, ...] = ("target", "index")  # of a batch, kept beside its outcome
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], not_done: Sequence[str] = ()):
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        not_done: Sequence[str] = (),
+        configs: Sequence[Path] = (),
+    ):
         self.folder, self.config, self.not_done = Path(folder), dict(config), list(not_done)
+        self.configs = list(configs)
         self.outcomes: list[Outcome] = []
         self.batches: list[Batch] = []
         self.large_model: str | None = None  # its identity
@@ -117,14 +127,16 @@ class ResultsWriter(L.Callback):
         title = f"{data.title}, {found.summary['samples']:,} test samples"
         print_table(*found.table, title)
         _say_unanswered(found.summary["unanswered"])
-        notes = "".join(f"note: {sentence}\n" for sentence in self.not_done)
-        if notes:
-            say(notes.rstrip())
+        for sentence in self.not_done:
+            say(f"note: {sentence}")
+        for sentence in verdicts(found.summary, only_doubtful=True):
+            say(f"note: {sentence}")
         print_usage(usage)
         if trainer.fast_dev_run:
             return
-        write_json(self.folder / "results.json", found.summary | self._facts(trainer, module, usage))
-        write_text(self.folder / "results.md", markdown_table(*found.table) + (notes and f"\n{notes}"))
+        results = found.summary | self._facts(trainer, module, usage)
+        write_json(self.folder / "results.json", results)
+        write_text(self.folder / "results.md", results_page(title, found.table, results))
         write_text(self.folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(self.folder / "curve.png", title)
@@ -133,7 +145,8 @@ class ResultsWriter(L.Callback):
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
         gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
         facts = provenance(trainer, self.config, self.large_model, self.fitted)
-        more = {"large_model": usage, "not_done": self.not_done}
+        calibrated = chosen_for(self.configs, module.thresholds)
+        more = {"calibrated": calibrated, "large_model": usage, "not_done": self.not_done}
         return gates | facts | {name: value for name, value in more.items() if value}
 
     def on_predict_end(self, trainer: Any, module: Any) -> None:

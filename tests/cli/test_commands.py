@@ -82,7 +82,7 @@ def test_test_writes_figures_that_follow_from_its_samples(trained):
     samples = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     assert len(samples) == results["samples"] == 600
     assert results["accuracy"]["kcm"]["overall"] == pytest.approx(
-        sum(s["prediction"] == s["target"] for s in samples) / 600
+        sum(s["predicted"] == s["target"] for s in samples) / 600
     )
     assert results["lm_rate"]["called"] == pytest.approx(sum(s["route"] == "teacher" for s in samples) / 600)
     for s in samples:
@@ -185,7 +185,7 @@ def test_calibrate_then_test_and_load(trained):
     for i, index in enumerate(data.positions["test"].tolist()):
         assert answers.route[i].name.lower() == saved[index]["route"]
         assert answers.prediction[i].item() == saved[index]["prediction"]
-        assert answers.label[i] == saved[index]["label"]
+        assert answers.label[i] == saved[index]["predicted"]
 
 
 def test_predict_and_validate(trained):

@@ -67,7 +67,7 @@ def test_fine_tuned_bert_and_kcm(workplace, word_tokenizer, tiny_bert, capsys):
     data.setup()
     places = {key: number for number, key in enumerate(data.batches.keys.tolist())}
     texts = data.batches.texts(torch.tensor([places[row["index"]] for row in saved]))
-    assert run.answer(texts).label == [row["label"] for row in saved]
+    assert run.answer(texts).label == [row["predicted"] for row in saved]
 
 
 def test_chat_buys_nothing_in_fit_and_routed_rows_in_test(
