@@ -194,8 +194,9 @@ class ChatClient:
         return os.environ.get(self.api_key_env, "").strip()
 
     def _said(self, error: Exception | str) -> str:
-        """What went wrong, in one line and without the key."""
-        return without(" ".join(str(error).split())[:2000], self._key(), 6)[:300]
+        """What went wrong, in one line, without the key and without codes that terminals obey."""
+        line = "".join(one if one.isprintable() else " " for one in str(error)[:2000])
+        return without(" ".join(line.split()), self._key(), 6)[:300]
 
     def _tell(self, line: str) -> None:
         if line not in self._told:

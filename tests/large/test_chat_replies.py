@@ -187,6 +187,18 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on(
     assert capsys.readouterr().out.count("from now on") == 1
 
 
+def test_words_of_a_server_are_shown_without_what_a_terminal_obeys(tmp_path, capsys):
+    words = "\x1b[2J\ud800 no logprobs\r\n\x07 are supported"
+
+    def script(asked, number):
+        return (400, error(words)) if "logprobs" in asked else (402, error(words))
+
+    with ScriptedServer(script) as server, pytest.raises(InputError, match="are supported") as told:
+        chat(server, tmp_path).answer(Query(["x"]))
+    said = capsys.readouterr().out.strip()
+    assert "no logprobs are supported" in said and said.isprintable() and str(told.value).isprintable()
+
+
 def test_fields_are_left_out_one_after_the_other(tmp_path):
     def script(asked, number):
         wrong = next((name for name in ("max_tokens", "logprobs", "temperature") if name in asked), None)
