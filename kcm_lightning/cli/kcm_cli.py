@@ -29,6 +29,7 @@ from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable, has_s
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.results import (
+    BillOfStopped,
     CaptionResultsWriter,
     ResultsWriter,
     SequentialResultsWriter,
@@ -174,7 +175,7 @@ class KCMCLI(LightningCLI):
 
     def _callbacks(self, checkpoints: bool) -> list[Callback]:
         """What keeps checkpoints, and what writes and draws the module's kind of results."""
-        callbacks: list[Callback] = []
+        callbacks: list[Callback] = [BillOfStopped()]
         if self.subcommand == "fit" and not self.config.fit.trainer.fast_dev_run:
             callbacks.append(FitProgress(self.folder))
         if self.subcommand == "fit" and checkpoints:

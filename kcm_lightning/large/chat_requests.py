@@ -61,8 +61,10 @@ class ChatRequests:
     def usage(self) -> dict[str, Any]:
         """Requests, tokens and money over the life of the store, and this process's counts.
 
-        `problem` is why the command is no success, where it is none.
+        `problem` is why the command is no success, where it is none. Nothing before the store is open.
         """
+        if not hasattr(self, "store"):
+            return {}
         counts: dict[str, Any] = dict(self.counts)
         counts |= {"questions": len(self.format), "off_format": len(self.format.off_format)}
         counts |= {"refused": len(self.format.refused), "priced_answers": len(self.format.money)}

@@ -6,7 +6,7 @@ from kcm_lightning.results.class_figures import TITLES, lm_rates
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.provenance import LENGTH
 from kcm_lightning.results.sequential_writer import SequentialResultsWriter
-from kcm_lightning.results.usage import print_usage, usage_of
+from kcm_lightning.results.usage import BillOfStopped, print_usage, usage_of
 from kcm_lightning.results.variants import variants_table
 from kcm_lightning.results.writer import ResultsWriter
 
@@ -14,6 +14,7 @@ __all__ = [
     "LENGTH",
     "SCORES",
     "TITLES",
+    "BillOfStopped",
     "CaptionResultsWriter",
     "Columns",
     "ResultsWriter",

@@ -1,14 +1,33 @@
 """What asking the large model has cost: the bill that every command prints."""
 
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
+from lightning import Callback
 from torch import Tensor
 
 from kcm_lightning.large import LargeModel
 from kcm_lightning.results.columns import of_every_process
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.errors import InputError
+
+
+class NoSuccess(InputError):
+    """A command came to its end and has printed its bill, but nearly nothing that it bought can be used."""
+
+
+class BillOfStopped(Callback):
+    """Prints what a command has cost that an error or a signal ends before its own bill."""
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        """Prints the bill of this process; the others may have ended."""
+        teacher = getattr(module, "teacher", None)
+        if not isinstance(teacher, LargeModel) or isinstance(exception, NoSuccess):
+            return
+        with suppress(InputError):  # where the answers cannot be read, that is the exception
+            if trainer.is_global_zero and (usage := teacher.usage()):
+                say(f"large model: {_in_words(usage, usage.get('currency'))}")
 
 
 def usage_of(teacher: LargeModel, called: Tensor | None = None) -> dict[str, Any]:
@@ -39,12 +58,12 @@ def print_usage(usage: dict[str, Any]) -> None:
     """Prints what asking the large model has cost, where that is known.
 
     Raises:
-        InputError: the command is no success, since nearly no reply of the large model could be used.
+        NoSuccess: nearly no reply of the large model could be used.
     """
     if usage:
         say(f"large model: {_in_words(usage, usage.get('currency'))}")
     if problem := usage.get("problem"):
-        raise InputError(problem)
+        raise NoSuccess(problem)
 
 
 def _in_words(usage: dict[str, Any], currency: str | None) -> str:

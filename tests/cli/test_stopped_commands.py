@@ -73,6 +73,14 @@ def fitted(tmp_path_factory, word_tokenizer) -> tuple[Path, list[str]]:
     return folder, options
 
 
+@pytest.fixture(autouse=True)
+def not_in_the_background():
+    """A script's shell lets what it starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def run(fitted, monkeypatch):
     """Runs a command in that folder, with fresh answers; returns its exit status."""
@@ -116,7 +124,9 @@ def test_nothing_is_asked_after_a_signal_and_nothing_is_lost(run, capsys, name):
         asked = len(server.asked)
         assert server.late == 0 and 10 <= asked <= 10 + CONCURRENCY
         assert stored(run.folder) == asked  # what was under way was waited for
-        said = capsys.readouterr().err.strip().splitlines()
+        printed = capsys.readouterr()
+        assert printed.out.count(f"large model: requests {asked}, ") == 1  # the bill
+        said = printed.err.strip().splitlines()
         goes_on = f"python -m kcm_lightning {command} --config apd_chat.yaml"
         assert said[-1].startswith(f"stopped by {number.name}: what was done is kept. To go on: {goes_on}")
         assert "Traceback" not in "".join(said)
@@ -164,7 +174,9 @@ def test_a_command_whose_replies_are_off_format_is_no_success(run, capsys, comma
     with ScriptedServer(lambda *_: (200, reply("I cannot say."))) as server:
         assert run(server, command, *more) == 2
         assert len(server.asked) < 60
-    assert re.search(r"error: \d+ of \d+ replies of the large model name no class", capsys.readouterr().err)
+    printed = capsys.readouterr()
+    assert re.search(r"error: \d+ of \d+ replies of the large model name no class", printed.err)
+    assert printed.out.count("large model: requests") == 1
     assert not (run.folder / "off.yaml").exists()
 
 

@@ -9,6 +9,14 @@ import pytest
 from kcm_lightning.utils.signals import stopped_by_signals
 
 
+@pytest.fixture(autouse=True)
+def not_in_the_background():
+    """A script's shell lets what it starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_interrupts_and_names_its_status(number, status):
     before = signal.getsignal(number)
