@@ -1,12 +1,12 @@
 """Where a configuration is found."""
 
 import difflib
+import re
 from pathlib import Path
 
-from kcm_lightning.results.calibrated_file import NAME as CALIBRATED
 from kcm_lightning.results.calibrated_file import read_calibrated
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.plain_files import read_yaml
+from kcm_lightning.utils.plain_files import read_json, read_yaml
 from kcm_lightning.utils.renamed_options import check_names
 
 
@@ -45,10 +45,10 @@ def find_configs(words: list[str]) -> list[str]:
     """
     configs, others, rest = [], [], iter(words)
     for word in rest:
-        name, given, value = word.partition("=")
+        name, value = _name_and_value(word)
         if name not in ("--config", "-c"):
             others.append(word)
-        elif given or (value := next(rest, "")):
+        elif value or (value := next(rest, "")):
             configs += ["--config", _readable(value)]
         else:
             others.append(word)  # the parser says that its value is missing
@@ -56,9 +56,34 @@ def find_configs(words: list[str]) -> list[str]:
     return [*command, *configs, *others[len(command) :]]
 
 
+def _name_and_value(word: str) -> tuple[str, str]:
+    """An option and the value that is written with it, as in `--config=FILE`, `-c=FILE` and `-cFILE`."""
+    if word.startswith("-c") and len(word) > 2:
+        return "-c", word[2:].removeprefix("=")
+    name, _, value = word.partition("=")
+    return name, value
+
+
 def _readable(name: str) -> str:
     path = find_config(name)
-    if path.name == CALIBRATED:  # holds numbers alone: no class that it names may be imported
+    if _is_calibrated(path):  # holds numbers alone: no class that it names may be imported
         read_calibrated(path)
     check_names(read_yaml(path), str(path))
     return str(path)
+
+
+def _is_calibrated(path: Path) -> bool:
+    """Whether a file is one of `calibrate`'s: by its name, its first line, or the JSON beside it."""
+    if path.stem.startswith("calibrated"):
+        return True
+    with path.open("rb") as file:
+        first = file.readline(200).decode(errors="replace")
+    return bool(re.match(r"# \S+=\S+, chosen on [\d,]+ samples", first)) or _has_thresholds(path)
+
+
+def _has_thresholds(path: Path) -> bool:
+    try:
+        beside = read_json(path.with_suffix(".json"))
+    except InputError:  # none, or none that can be read
+        return False
+    return isinstance(beside, dict) and {"target", "thresholds"} <= beside.keys()

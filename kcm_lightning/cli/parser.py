@@ -10,7 +10,10 @@ from kcm_lightning.utils.errors import InputError
 
 
 class OneLineParser(LightningArgumentParser):
-    """Says what is wrong in one line, without the page of usage before it."""
+    """Says what is wrong in one line, without the page of usage before it; options have one spelling."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
