@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kcm_lightning.kan.grid import Grids, check, farthest, moves, onto, spread_of
-from kcm_lightning.kan.spline import expand, expand_gradient, expand_tangent
+from kcm_lightning.kan.spline import expand, expand_gradient, expand_tangent, unrecorded
 
 _UNCHANGED = 0.1  # standard deviations that a grid update may change an output by
 _TOLERANCES = (0.2, 0.1, 0.05, 0.02, 0.01)  # the same for one spline, tried until the outputs are unchanged
@@ -69,16 +69,16 @@ class KANLayer(nn.Module):
         """Applies the functions on all edges and adds them up; `x` as `channels_last` takes it."""
         weight, dtype = self.joint_weight(), product_dtype(x)
         # a compiler chooses itself what to keep and what to compute twice; without gradients nothing is kept
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or unrecorded():
             return self.product(self.basis_channels(x, self.grid_low, self.grid_high, dtype), weight)
         if torch.is_autocast_enabled(x.device.type):
             weight = weight.to(dtype)
-        return _KeepInput.apply(x, self.grid_low, self.grid_high, weight, self, dtype, *self.watched())
+        watched = self.watched_weights() if x.requires_grad else ()  # those of the weight do not depend on it
+        return _KeepInput.apply(x, self.grid_low, self.grid_high, weight, self, dtype, *watched)
 
-    def watched(self) -> list[Tensor]:
-        """What must not be changed in place between forward and backward pass; no gradient flows through."""
-        own = self.base_weight, self.spline_weight, self.grid_low, self.grid_high
-        return [tensor.detach() for tensor in own]
+    def watched_weights(self) -> tuple[Tensor, Tensor]:
+        """What must not change before a backward pass that needs `joint_weight`, a copy; without gradient."""
+        return self.base_weight.detach(), self.spline_weight.detach()
 
     def basis_channels(self, x: Tensor, low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
         """Basis channels of inputs, in the order of `joint_weight`, as `product` takes them.
@@ -111,8 +111,10 @@ class KANLayer(nn.Module):
     def basis_gradient(self, x: Tensor, low: Tensor, high: Tensor, gradient: Tensor) -> Tensor:
         """Gradient of `x` from that of its basis channels, itself differentiable in both."""
         last = self.channels_last(x)
-        gradient = self.channels_last(gradient).unflatten(-1, (self.groups, self.grid + self.order + 1, -1))
-        gradient = gradient.transpose(-3, -2).flatten(-2)  # (..., basis, in)
+        gradient = self.channels_last(gradient)
+        places, basis = last.shape[:-1], self.grid + self.order + 1
+        gradient = gradient.reshape(*places, self.groups, basis, self.in_features // self.groups)
+        gradient = gradient.transpose(-3, -2).reshape(*places, basis, self.in_features)
         return self.channels_back(expand_gradient(last, low, high, gradient, self.grid, self.order))
 
     @torch.no_grad()

@@ -143,9 +143,10 @@ def _pull(
     slopes: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the gates and of the kernel from those of the states after each step."""
-    width = states.shape[-1]
     turned = product.transpose(1, 2).contiguous()
-    to_gates, to_said = torch.empty_like(inner), torch.empty_like(inner)
+    to_gates, to_said = (  # in the layout of the gates, and a batch where the gradient is one
+        gradient.new_empty_strided(inner.size(), inner.stride()) for _ in range(2)
+    )
     carry = torch.zeros_like(states[0])
     with torch.autocast(states.device.type, enabled=False):
         for t in range(len(inner) - 1, -1, -1):
@@ -154,17 +155,17 @@ def _pull(
             arriving = whole * mask[t]
             h, n = states[t], candidates[t]
             before_tanh = arriving * (1 - z) * (1 - n * n)
-            own = to_gates[t]
-            torch.mul(arriving * (h - n), z * (1 - z), out=own[..., :width])
-            torch.mul(before_tanh * hidden, r * (1 - r), out=own[..., width : 2 * width])
-            own[..., 2 * width :] = before_tanh
-            to_said[t] = own
-            to_said[t, ..., 2 * width :] *= r
-            back = torch.bmm(to_said[t].to(product.dtype), turned).unflatten(-1, (-1, width))
+            to_z = arriving * (h - n) * (z * (1 - z))
+            to_r = before_tanh * hidden * (r * (1 - r))
+            to_gates[t] = torch.cat([to_z, to_r, before_tanh], dim=-1)
+            said = torch.cat([to_z, to_r, before_tanh * r], dim=-1)
+            to_said[t] = said
+            back = torch.bmm(said.to(product.dtype), turned).reshape(slopes[t].shape)
             carry = (back * slopes[t]).sum(-2) + arriving * z + (whole - arriving)
         channels, said = (
-            rows.transpose(0, 1).flatten(1, 2) for rows in (basis.flatten(-2), to_said)
-        )  # (D, T * B, ...)
+            rows.transpose(0, 1).reshape(len(turned), -1, size)  # (D, T * B, ...)
+            for rows, size in ((basis, product.shape[1]), (to_said, product.shape[2]))
+        )
         return to_gates, torch.bmm(channels.transpose(1, 2), said.to(product.dtype))
 
 

@@ -89,7 +89,11 @@ class KANRecurrent(nn.Module):
             torch.stack([end(layer).to(gates.dtype) for layer in self.states]).unsqueeze(1)  # (D, 1, H)
             for end in (attrgetter("grid_low"), attrgetter("grid_high"))
         )
-        watched = [tensor for layer in self.states for tensor in layer.watched()]
+        watched = [
+            tensor
+            for layer in self.states
+            for tensor in (*layer.watched_weights(), layer.grid_low, layer.grid_high)
+        ]
         grid, order = self.states[0].grid, self.states[0].order
         mask = _turned(steps).unsqueeze(-1)
         states = recur(gates, kernel, mask, low, high, grid, order, product_dtype(x), watched)

@@ -88,8 +88,8 @@ def expand(x: Tensor, low: Tensor, high: Tensor, grid: int, order: int, dtype: t
     Returns:
         Shape `(..., grid + order + 1, C)`; the last channel is SiLU.
     """
-    if not torch.is_grad_enabled():
-        return _Expand.forward(x, low, high, grid, order, dtype)  # without what `apply` costs a small layer
+    if unrecorded():
+        return _Expand.forward(x, low, high, grid, order, dtype)
     transform = _Expand if torch.compiler.is_compiling() else _ExpandAnywhere
     return transform.apply(x, low, high, grid, order, dtype)
 
@@ -130,6 +130,11 @@ def expand_tangent(
     shape = (*exact.shape[:-1], grid + order, exact.shape[-1])
     splines = slope.new_zeros(shape).scatter(-2, alive.movedim(0, -2), slope.movedim(0, -2))
     return torch.cat([splines, base], dim=-2).to(dtype)
+
+
+def unrecorded() -> bool:
+    """Whether neither autograd nor `torch.func` looks on: then a plain call spares what `apply` costs."""
+    return not (torch.is_grad_enabled() or torch._C._are_functorch_transforms_active())
 
 
 class _Expand(torch.autograd.Function):

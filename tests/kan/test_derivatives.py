@@ -199,6 +199,47 @@ def test_dual_numbers(name):
     torch.testing.assert_close(out, jvp(Plain(layer), (x,), (tangent,))[1], atol=1e-9, rtol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["linear", "convolution", "recurrent"])
+def test_transforms_where_gradients_are_off(name):
+    layer, x = layer_and_input(name)
+    tangent = torch.randn_like(x)
+
+    def of_constant(x):
+        with torch.no_grad():
+            scale = layer(x).sum()
+        return scale * x.sum()
+
+    with torch.no_grad():
+        torch.testing.assert_close(
+            vmap(layer)(torch.stack([x, 2 * x])), torch.stack([layer(x), layer(2 * x)])
+        )
+        torch.testing.assert_close(jvp(layer, (x,), (tangent,)), jvp(Plain(layer), (x,), (tangent,)))
+        with forward_ad.dual_level():
+            out = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, tangent))).tangent
+    torch.testing.assert_close(out, jvp(Plain(layer), (x,), (tangent,))[1])
+    torch.testing.assert_close(grad(of_constant)(x), torch.full_like(x, layer(x).sum().item()))
+
+
+@pytest.mark.parametrize("name", ["linear", "convolution", "recurrent"])
+def test_batches_of_gradients(name):
+    layer, x = layer_and_input(name)
+    x.requires_grad_()
+    out = layer(x)
+    several = torch.randn(3, *out.shape, dtype=out.dtype)
+    inputs = [x, *layer.parameters()]
+    together = torch.autograd.grad(out, inputs, several, is_grads_batched=True, retain_graph=True)
+    for i, single in enumerate(several):
+        for ours, theirs in zip(
+            together, torch.autograd.grad(out, inputs, single, retain_graph=True), strict=True
+        ):
+            torch.testing.assert_close(ours[i], theirs)
+    found, expected = (
+        torch.autograd.functional.hessian(lambda x, own=own: own(x).square().sum(), x, vectorize=True)
+        for own in (layer, Plain(layer))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-7)
+
+
 def test_second_derivatives_in_float32_under_autocast_are_near():
     torch.manual_seed(0)
     layer = KANLinear(6, 4, spline_scale=1.0)

@@ -51,6 +51,12 @@ DATA = {
         torch.multinomial(torch.tensor([400.0] + [1.0] * 5), ROWS, True)
     ],
     "binary": lambda: one((torch.rand(ROWS) < 0.005).float()),
+    "two values": lambda: one(3.0 * (torch.rand(ROWS) < 0.5)),
+    "ties": lambda: (normal() * 2).round(),
+    "rows all the same": lambda: normal()[:1].repeat(50, 1),
+    "tiny": lambda: normal() * 1e-6,
+    "tiny beside large": lambda: normal() * torch.logspace(-6, 4, CHANNELS),
+    "huge": lambda: normal() * 1e4,
     "heavy tails": lambda: normal() / torch.rand(ROWS, CHANNELS).clamp_min(1e-3),
     "one outlier": lambda: torch.cat([normal(), torch.full((1, CHANNELS), 1e4)]),
 }
@@ -147,6 +153,17 @@ def test_an_outlier_among_the_outputs_does_not_loosen_the_rule():
     before = layer(x)[:-1]
     layer.update_grid(x)
     assert ((layer(x)[:-1] - before).abs().amax(0) <= 0.1 * before.std(0)).all()
+
+
+@pytest.mark.parametrize(
+    "dtype, value", [(torch.float32, 3e38), (torch.float16, 6e4), (torch.float64, 1e300)]
+)
+def test_the_largest_values_make_no_grid_that_is_not_finite(dtype, value):
+    torch.manual_seed(0)
+    layer = KANLinear(1, 3).to(dtype)
+    layer.update_grid(torch.tensor([[-value], [0.0], [1.0], [value]], dtype=dtype))
+    assert all(own.isfinite().all() for own in layer.state_dict().values())
+    assert (layer.grid_low < layer.grid_high).all() and layer(torch.randn(5, 1, dtype=dtype)).isfinite().all()
 
 
 def test_ends_in_half_precision_are_those_that_the_refit_was_made_for():

@@ -14,6 +14,7 @@ CASES = {
     "convolution": (lambda: KANConv2d(4, 6, 3, groups=2), (2, 4, 5, 5)),
     "recurrent": (lambda: KANRecurrent(4, 3), (2, 5, 4)),
 }
+STEPPED = [lambda: nn.Linear(4, 3), lambda: KANLinear(4, 3), lambda: KANConv2d(4, 6, 3)]
 CHANGED = "modified by an inplace operation"
 
 
@@ -40,17 +41,22 @@ def move_grid(layer, x):
 
 CHANGES = {name: double(name) for name in ("base_weight", "spline_weight", "grid_low", "grid_high")}
 CHANGES |= {"load_state_dict": load, "update_grid": move_grid, "input": lambda layer, x: x.mul_(2)}
+MATTERS = [  # where the input needs no gradient, none depends on the weights
+    (case, change, needed)
+    for case in CASES
+    for change in CHANGES
+    for needed in (True, False)
+    if needed or case == "recurrent" or not change.endswith("weight")
+]
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("case, change, needed", MATTERS)
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("leaf", [True, False])
-def test_a_change_before_the_backward_pass_is_an_error(case, change, precision, leaf):
+def test_a_change_before_the_backward_pass_is_an_error(case, change, needed, precision):
     make, shape = CASES[case]
     torch.manual_seed(0)
     layer, x = make(), torch.randn(shape)
-    if not leaf:  # the input needs a gradient too
+    if needed:
         x = x.requires_grad_() * 1
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         out = layer(x)
@@ -66,6 +72,42 @@ def test_plain_layers_do_the_same():
     x.mul_(2)
     with pytest.raises(RuntimeError, match=CHANGED):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("needed", [True, False])
+@pytest.mark.parametrize("make", STEPPED, ids=["plain", "linear", "convolution"])
+def test_a_step_of_an_optimizer_matters_where_the_input_needs_a_gradient(make, needed, optimizer):
+    """The gradient of the weights does not depend on them: where the input needs none, a step may come."""
+    torch.manual_seed(0)
+    layer, x = make(), torch.randn(4, 5, 4, requires_grad=needed)
+    loss = layer(x).square().sum() if needed else layer(x).sum()
+    first = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
+    for parameter, gradient in zip(layer.parameters(), first, strict=True):
+        parameter.grad = gradient
+    optimizer(layer.parameters(), lr=0.1).step()
+    if needed:
+        with pytest.raises(RuntimeError, match=CHANGED):
+            torch.autograd.grad(loss, [*layer.parameters(), x])
+    else:
+        torch.testing.assert_close(torch.autograd.grad(loss, list(layer.parameters())), first)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_change_of_a_copy_is_none(case):
+    make, shape = CASES[case]
+    torch.manual_seed(0)
+    layer, x = make(), torch.randn(shape, requires_grad=True)
+    layer(x).sum().backward()
+    expected, x.grad = x.grad, None
+    out = layer(x)
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        for value in other.state_dict().values():
+            value.mul_(2)
+    layer.load_state_dict(other.state_dict(), assign=True)  # new tensors: the old ones are as they were
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5, 5), (4, 5, 5)])

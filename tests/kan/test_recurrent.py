@@ -62,6 +62,22 @@ def test_states_and_gradients_equal_a_loop_from_the_equations(bidirectional, ord
         assert torch.allclose(a, b, atol=1e-10)
 
 
+def test_states_beyond_their_grid_keep_the_value_at_its_end():
+    torch.manual_seed(0)
+    layer = KANRecurrent(3, 4, spline_scale=1.0).double()
+    for states in layer.states:
+        states.grid_low.fill_(-0.2)
+        states.grid_high.fill_(0.1)
+    x = torch.randn(2, 5, 3, dtype=torch.double, requires_grad=True)
+    found, expected = layer(x), naive(layer, x, [5, 5])
+    assert (found.abs() > 0.3).any()
+    torch.testing.assert_close(found, expected)
+    inputs = [x, *layer.parameters()]
+    torch.testing.assert_close(
+        *(torch.autograd.grad(out.square().sum(), inputs) for out in (found, expected))
+    )
+
+
 def test_gradcheck():
     torch.manual_seed(0)
     layer = KANRecurrent(2, 3, grid=3).double()
