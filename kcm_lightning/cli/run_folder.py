@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 from typing import TextIO
 
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.errors import InputError
 
 RUNS = Path("runs")
 _LOCK = ".fit.lock"  # held by the `fit` that is at work; a sweep has a lock of its own
+# what a `fit` that was killed before it trained may have left
+_BEFORE_TRAINING = {_LOCK, "data.json", "hparams.yaml", "sweep.log", ".lock"}
 
 
 class RunFolder:
@@ -26,7 +29,7 @@ class RunFolder:
         self.path: Path | None
         if folder is not None:
             self.path, self.family = Path(folder), Path(folder).parent
-        elif config is not None and config.name == "config.yaml" and (config.parent / "checkpoints").is_dir():
+        elif config is not None and config.name == "config.yaml" and _is_run(config.parent):
             self.path, self.family = config.parent, config.parent.parent
         else:
             self.path, self.family = None, RUNS / (config.stem if config else "default")
@@ -53,27 +56,28 @@ class RunFolder:
                 continue
             return path
 
-    def existing(self, checkpoint: str, newest_only: bool = False) -> Path:
+    def existing(self, checkpoint: str) -> Path:
         """The folder of the run that has a checkpoint, the newest one unless it was named.
 
         Args:
             checkpoint: file name of the checkpoint.
-            newest_only: whether only the newest run whose training has started counts, with a checkpoint or
-                without.
 
         Raises:
             InputError: there is no such run.
         """
         numbers = sorted(self._numbers(), reverse=True)
         candidates = [self.path] if self.path else [self.family / str(number) for number in numbers]
-        if newest_only:
-            candidates = [path for path in candidates if has_started(path)][:1]
+        newer = []
         for path in candidates:
             if (path / "checkpoints" / checkpoint).is_file():
+                if newer:
+                    say(f"note: {newer[0]} has no checkpoint {checkpoint}: taking {path}")
                 return path
-        where = candidates[0] if newest_only and candidates else self.path or self.family
+            if has_started(path):
+                newer.append(path)
         raise InputError(
-            f"there is no checkpoint {checkpoint} in {where}: run `fit` first, or name one with --ckpt_path"
+            f"there is no checkpoint {checkpoint} in {self.path or self.family}: run `fit` first, or name "
+            "one with --ckpt_path"
         )
 
     @staticmethod
@@ -81,7 +85,7 @@ class RunFolder:
         """Refuses a folder for a new run that holds one.
 
         Raises:
-            InputError: it holds a run or results.
+            InputError: it holds a run, results, or files of something else.
         """
         if (path / "checkpoints").exists():
             raise InputError(
@@ -89,6 +93,11 @@ class RunFolder:
             )
         if (path / "results.json").exists():
             raise InputError(f"{path} already holds results of another run: name another --run")
+        if path.is_dir() and (others := _not_of_a_fit(path)):
+            raise InputError(
+                f"{path} already holds {others[0]}, which is of no run: name an empty or a new folder "
+                "with --run"
+            )
 
     def _numbers(self) -> list[int]:
         folders = self.family.glob("*") if self.family.is_dir() else ()
@@ -106,7 +115,9 @@ class Claim:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.made = folder, not folder.is_dir() or not any(folder.iterdir())
+        # an empty folder with a number is the one that has just been made for this run
+        numbered = folder.is_dir() and folder.name.isdigit() and not any(folder.iterdir())
+        self.folder, self.made = folder, numbered or not folder.is_dir()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock: TextIO = (folder / _LOCK).open("a")
@@ -123,6 +134,18 @@ class Claim:
         self._lock.close()
         if self.made and not has_started(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _not_of_a_fit(folder: Path) -> list[str]:
+    """Files that no `fit` has left which was stopped before it trained."""
+    names = sorted(path.name for path in folder.iterdir())
+    if _LOCK not in names:
+        return [name for name in names if name not in (".lock", "sweep.log")]
+    return [name for name in names if name not in _BEFORE_TRAINING and not name.startswith("events.")]
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("checkpoints", "fit.json", _LOCK))
 
 
 def has_started(folder: Path) -> bool:

@@ -27,18 +27,20 @@ def test_a_number_is_free_again_where_nothing_was_trained(tmp_path, monkeypatch)
     assert not path.exists() and runs.fresh() == path
 
 
-def test_an_empty_number_never_hides_the_last_run(tmp_path, monkeypatch):
+def test_an_empty_number_never_hides_the_last_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runs = RunFolder(tmp_path / "mine.yaml")
     trained = runs.fresh()
     (trained / "checkpoints").mkdir()
     (trained / "checkpoints" / "last.ckpt").touch()
     runs.fresh()  # of a `fit` that was killed before it trained
-    assert runs.existing("last.ckpt", newest_only=True) == trained
+    assert runs.existing("last.ckpt") == trained and not capsys.readouterr().out
     started = runs.fresh()
     (started / "config.yaml").touch()
-    with pytest.raises(InputError, match=f"no checkpoint last.ckpt in {started}"):
-        runs.existing("last.ckpt", newest_only=True)
+    assert runs.existing("last.ckpt") == trained
+    assert f"{started} has no checkpoint last.ckpt: taking {trained}" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no checkpoint last\.ckpt in"):
+        RunFolder(None, str(started)).existing("last.ckpt")
 
 
 @pytest.mark.parametrize("holds", ["checkpoints/last.ckpt", "results.json"])
@@ -47,6 +49,38 @@ def test_a_new_run_is_not_mixed_with_another_one(tmp_path, holds):
     (tmp_path / holds).touch()
     with pytest.raises(InputError, match="already holds"):
         RunFolder(None, str(tmp_path)).fresh()
+
+
+@pytest.mark.parametrize("holds", ["config.yaml", "data.json", "model.safetensors", "docs/a.md"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, holds):
+    (tmp_path / holds).parent.mkdir(exist_ok=True)
+    (tmp_path / holds).write_text("mine")
+    with pytest.raises(InputError, match="which is of no run: name an empty or a new folder"):
+        RunFolder(None, str(tmp_path)).fresh()
+    assert (tmp_path / holds).read_text() == "mine"
+
+
+def test_a_fit_that_was_killed_before_it_trained_is_begun_again(tmp_path):
+    for name in (".fit.lock", "data.json", "events.out.tfevents.1", "hparams.yaml"):
+        (tmp_path / name).touch()
+    assert RunFolder(None, str(tmp_path)).fresh() == tmp_path
+
+
+def test_an_empty_folder_of_the_user_is_kept_where_a_fit_fails(tmp_path):
+    (tmp_path / "mine").mkdir()
+    Claim(tmp_path / "mine").give_back()
+    assert (tmp_path / "mine").is_dir()
+
+
+@pytest.mark.parametrize("left", ["checkpoints", "fit.json"])
+def test_a_run_is_known_by_what_it_has_left(tmp_path, left):
+    """Also one without checkpoints: no other run stands for it."""
+    (tmp_path / "nock").mkdir()
+    (tmp_path / "nock" / left).mkdir()
+    runs = RunFolder(tmp_path / "nock" / "config.yaml")
+    assert runs.path == tmp_path / "nock"
+    with pytest.raises(InputError, match=r"no checkpoint best\.ckpt in .*nock"):
+        runs.existing("best.ckpt")
 
 
 def test_a_fit_that_fails_on_its_options_takes_no_number(tmp_path, monkeypatch):
