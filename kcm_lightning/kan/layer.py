@@ -45,6 +45,7 @@ class KANLayer(nn.Module):
             raise ValueError(f"groups={groups} must divide {in_features} inputs and {out_features} outputs")
         self.in_features, self.out_features = in_features, out_features
         self.grid, self.order, self.groups, self.spline_scale = grid, order, groups, spline_scale
+        self.grid_range = tuple(map(float, grid_range))  # as given: `update_grid` moves the grid
         fan = (in_features // groups, *kernel)
         self.base_weight = nn.Parameter(torch.empty(out_features, *fan))
         self.spline_weight = nn.Parameter(torch.empty(out_features, grid + order, *fan))

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Self
 
@@ -31,13 +31,15 @@ class MadeOf:
         layers: class of each part of the small model, by its name; that of the whole is "".
         settings: plain attributes of each part, by names like "features.1.grid".
         classes: the data's classes in the order of the labels; empty for captions.
-        data: how the data prepare a sample, by the names of the options.
+        data: how the data prepare a sample, by the names of the options; None for what they do not do.
+        options: names of the options that the model's class has; none where an earlier version did not say.
     """
 
     layers: dict[str, str]
     settings: Plain
     classes: list[str]
     data: Plain
+    options: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: nn.Module, data: Any, class_names: list[str]) -> Self:
@@ -49,7 +51,8 @@ class MadeOf:
             class_names: the data's classes, in the order of the labels.
         """
         layers = {name: type(part).__name__ for name, part in model.named_modules()}
-        return cls(layers, dict(_settings(model)), list(class_names), preparation_of(data))
+        options = sorted(_options_of(type(model)))
+        return cls(layers, dict(_settings(model)), list(class_names), preparation_of(data), options)
 
     @classmethod
     def read(cls, found: Any) -> Self:
@@ -58,12 +61,11 @@ class MadeOf:
         Raises:
             ValueError: it is none of these.
         """
-        kinds = {"layers": dict, "settings": dict, "classes": list, "data": dict}
-        if not isinstance(found, dict) or not all(
-            isinstance(found.get(k), kind) for k, kind in kinds.items()
-        ):
+        kinds = {"layers": dict, "settings": dict, "classes": list, "data": dict, "options": list}
+        known = {"options": []} | found if isinstance(found, dict) else {}
+        if not all(isinstance(known.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("not what weights are of")
-        return cls(**{name: found[name] for name in kinds})
+        return cls(**{name: known[name] for name in kinds})
 
     def as_plain(self) -> Plain:
         """For a checkpoint."""
@@ -91,9 +93,8 @@ class MadeOf:
             yield f"--{option} was {self.layers.get('')}, is {now.layers.get('')}"
             return
         said: set[str] = set()
-        shared = self.settings.keys() & now.settings.keys()
-        for name in sorted(shared, key=lambda own: (own.count("."), own)):
-            then, own = self.settings[name], now.settings[name]
+        for name in sorted(self._comparable(now), key=lambda own: (own.count("."), own)):
+            then, own = (found.settings.get(name, _UNSET) for found in (self, now))
             if _same(then, own):
                 continue
             part, _, attribute = name.rpartition(".")
@@ -106,6 +107,20 @@ class MadeOf:
             parts = sorted(self.layers.keys() | now.layers.keys())
             part = next(name for name in parts if self.layers.get(name) != now.layers.get(name))
             yield f"{part} in --{option} was {self.layers.get(part)}, is {now.layers.get(part)}"
+
+    def _comparable(self, now: Self) -> set[str]:
+        """Settings that both have; and where one has it alone, those that are options of both.
+
+        What is no option of one of them is of another version, which is no difference.
+        """
+        options, parts = {*self.options} & {*now.options}, self.layers.keys() & now.layers.keys()
+
+        def is_of_both(name: str) -> bool:
+            part, _, attribute = name.rpartition(".")
+            return attribute in options and part in parts
+
+        alone = self.settings.keys() ^ now.settings.keys()
+        return (self.settings.keys() & now.settings.keys()) | set(filter(is_of_both, alone))
 
     def _in_data(self, now: Self, kind: type) -> Iterator[str]:
         if len(self.classes) != len(now.classes):
@@ -122,11 +137,21 @@ class MadeOf:
 
 
 def preparation_of(data: Any) -> Plain:
-    """How a data module prepares a sample for the small models, as far as that is known before it is read."""
-    known = {name: getattr(data, name, None) for name in _PREPARATION}
-    found = {name: _plain(value) for name, value in known.items() if value is not None}
-    found |= preparation_by(getattr(getattr(data, "vocabulary", data), "tokenizer", None))
-    return {name: value for name, value in found.items() if value is not _NOT_PLAIN}
+    """How a data module prepares a sample for the small models.
+
+    None is what it does not do; what is only known once data are read has no entry before.
+    """
+    known = {name: _plain(getattr(data, name, None)) for name in _PREPARATION}
+    units = getattr(data, "vocabulary", data)
+    known |= {"tokenizer": None} | preparation_by(getattr(units, "tokenizer", None))
+    is_read = hasattr(data, "positions")
+    certain = {"tokenizer"} if units is not data or is_read else set()
+    certain |= set(known) if is_read else set()
+    return {
+        name: value
+        for name, value in known.items()
+        if value is not _NOT_PLAIN and (value is not None or name in certain)
+    }
 
 
 def preparation_by(processor: Any) -> Plain:
@@ -164,6 +189,7 @@ def _settings(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 _NOT_PLAIN = object()
+_UNSET = "unset, or no plain value"
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,12 @@
 """Weights name what they are of: another model of the same shapes, other classes, otherwise prepared data."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from kcm_lightning.kan.layer import KANLayer
 from kcm_lightning.module.made_of import MadeOf
 from kcm_lightning.small import CKAN, CNN, GRU, TKAN, Captioner, ExpertResNet32
 
@@ -71,6 +74,11 @@ class Own(nn.Module):
             Captioner(9, width=8, channels=8, depths=(1,), grid=6, order=2),
             ("--model.judge.grid was 5, is 6", "--model.judge.order was 3, is 2"),
         ),
+        (
+            CKAN(3, width=8, depths=(1,)),
+            CKAN(3, width=8, depths=(1,), grid_range=(-3.0, 3.0)),
+            ("--model.judge.grid_range was [-2.0, 2.0], is [-3.0, 3.0]",),
+        ),
         (ExpertResNet32(3, blocks=1), ExpertResNet32(3, blocks=1, scale=20.0), ("scale was 30.0, is 20.0",)),
         (CKAN(3, width=8, depths=(1,)), CNN(3, width=8, depths=(1,)), ("--model.judge was CKAN, is CNN",)),
         (Own(), Own(slope=0.2), ("--model.judge.slope was 0.1, is 0.2",)),
@@ -78,6 +86,7 @@ class Own(nn.Module):
         (Own(), Own(steps=(2, 1)), ("--model.judge.steps was [1, 2], is [2, 1]",)),
         (Own(), Own(low=-2.0), ("knots in --model.judge (itself)",)),
         (Own(), Own(squash=torch.sigmoid), ("--model.judge.squash was tanh, is sigmoid",)),
+        (Own(), Own(squash=partial(torch.clamp, min=0)), ("--model.judge.squash was tanh, is unset",)),
     ],
 )
 def test_another_model_with_the_same_shapes_is_told(then, now, said):
@@ -95,7 +104,51 @@ def test_what_has_a_say_in_training_alone_makes_no_difference():
 def test_options_that_an_older_version_does_not_know_are_passed_over():
     older, now = MadeOf.of(Own(), Data(), CLASSES), MadeOf.of(Own(), Data(), CLASSES)
     del older.settings["slope"], older.data["max_tokens"]
+    older.options.remove("slope")
     older.compare(now, model=Own(), data=Data(), option="model.judge")
+    older = MadeOf.of(Own(), Data(), CLASSES).as_plain()
+    del older["options"], older["settings"]["slope"]  # as before options were kept
+    MadeOf.read(older).compare(now, model=Own(), data=Data(), option="model.judge")
+
+
+def test_a_grid_that_moves_while_it_learns_is_no_other_option():
+    def moved() -> CKAN:
+        model = CKAN(3, width=8, depths=(1,))
+        layer = next(part for part in model.modules() if isinstance(part, KANLayer))
+        layer.grid_low.sub_(1.5)  # as `update_grid` moves it
+        return model
+
+    assert difference(CKAN(3, width=8, depths=(1,)), moved()) == ""
+
+
+class Read(Data):
+    """Data that have been read: what they do not do is known."""
+
+    def __init__(self, tokenizer=None):
+        super().__init__()
+        self.positions, self.tokenizer = {}, tokenizer
+
+
+def test_what_only_one_side_has_is_told(word_tokenizer):
+    """A tokenizer, and statistics that pixels are normalized by."""
+    from transformers import AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(word_tokenizer), Own()
+    plain = Read()
+    plain.mean = None
+    for then, now, said in (
+        (Read(), Read(tokenizer), r"tokenizer was None, is \w{16}"),
+        (Read(tokenizer), Read(), r"tokenizer was \w{16}, is None"),
+        (Read(), plain, r"mean was \[0.5, 0.5, 0.5\], is None"),
+        (plain, Read(), r"mean was None, is \[0.5"),
+    ):
+        before, own = (MadeOf.of(model, data, CLASSES) for data in (then, now))
+        with pytest.raises(ValueError, match=said):
+            before.compare(own, model=model, data=now, option="model.judge")
+    # data that are not read, as `load` has them, may find both out later
+    MadeOf.of(model, Read(tokenizer), CLASSES).compare(
+        MadeOf.of(model, Data(), CLASSES), model=model, data=Data(), option="model.judge"
+    )
 
 
 @pytest.mark.parametrize(
