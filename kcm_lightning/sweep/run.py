@@ -1,7 +1,6 @@
 """Runs the cells of a sweep, none twice, also where several processes share them."""
 
 import fcntl
-import json
 import shlex
 import shutil
 import subprocess
@@ -10,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from kcm_lightning.results import variants_table
+from kcm_lightning.results.results_file import read_results
 from kcm_lightning.sweep.cells import Cell, expanded, read_sweep
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_text
@@ -32,7 +32,8 @@ def sweep(path: Path, cell: int | None = None) -> int:
         cell: number of one cell, to run that alone, after those that it needs.
 
     Returns:
-        How many cells have failed; for one cell that another process is at, 1.
+        How many cells have failed, or have results that cannot be read; for one cell that another process is
+        at, 1.
     """
     cells = read_sweep(path)
     if cell is not None and not 0 <= cell < len(cells):
@@ -45,14 +46,26 @@ def sweep(path: Path, cell: int | None = None) -> int:
     while _pass(wanted, failed):
         pass
     finished = [own for own in cells if own.finished]
+    damaged = [own for own in finished if not _readable(own)]
     if finished:
-        table = markdown_table(*sweep_table(finished))
+        table = markdown_table(*sweep_table([own for own in finished if own not in damaged]))
         write_text(cells[0].folder.parent.parent / "table.md", table)
         print(table, end="")
     elsewhere = sum(not own.finished and own.folder not in failed and _busy(own) for own in wanted)
     others = f", {elsewhere} are under way in another process" if elsewhere else ""
     print(f"{len(finished)} of {len(cells)} cells are done, {len(failed)} have failed{others}")
-    return len(failed) or int(cell is not None and not cells[cell].finished)
+    return len(failed) + len(damaged) or int(cell is not None and not cells[cell].finished)
+
+
+def _readable(cell: Cell) -> bool:
+    """Whether a cell's results can stand in the table; says what is wrong with them."""
+    try:
+        sweep_table([cell])
+    except InputError as error:
+        who, advice = f"{cell.variant}, seed {cell.seed}", f"to make it anew, move {cell.folder} away"
+        print(f"{who}: left out of the table: {error}; {advice}")
+        return False
+    return True
 
 
 def _check_unchanged(cell: Cell, path: Path) -> None:
@@ -61,7 +74,7 @@ def _check_unchanged(cell: Cell, path: Path) -> None:
     states = ["done", "begun"] if would_be_resumed else ["done"]
     for step in range(len(cell.commands)):
         for mark in [cell.mark(step, state) for state in states]:
-            if mark.is_file() and (made_by := mark.read_text()) != cell.made_by(step):
+            if mark.is_file() and (made_by := mark.read_text("utf-8", "replace")) != cell.made_by(step):
                 raise InputError(
                     f"{path} has changed since {made_by!r} made {cell.folder}: move it away, or change the "
                     "file back"
@@ -144,7 +157,7 @@ def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
     elif words[0] == "fit":
         shutil.rmtree(checkpoints, ignore_errors=True)  # killed before its first epoch ended
     log = cell.folder / "sweep.log"
-    with log.open("a") as file:
+    with _opened(log, "a") as file:
         command = [sys.executable, "-m", "kcm_lightning", *map(expanded, words)]
         with subprocess.Popen(command, stdout=file, stderr=file, pass_fds=[lock.fileno()]) as process:
             try:
@@ -158,10 +171,17 @@ def _call(cell: Cell, words: list[str], lock: TextIO) -> tuple[int, str]:
     return status, "".join(log.read_text(errors="replace").strip().splitlines()[-1:])
 
 
+def _opened(path: Path, mode: str) -> TextIO:
+    try:
+        return cast(TextIO, path.open(mode))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written to: {error.strerror}") from error
+
+
 @contextmanager
 def _claimed(cell: Cell) -> Iterator[TextIO | None]:
     """A cell's lock, held until the last process with it ends; None where another process has it."""
-    with (cell.folder / ".lock").open("w") as file:
+    with _opened(cell.folder / ".lock", "w") as file:
         for pause in (0.0, 0.02, 0.05):  # another process may only be looking whether it is free
             time.sleep(pause)
             try:
@@ -191,8 +211,10 @@ def commands(path: Path) -> str:
 
 
 def sweep_table(cells: list[Cell]) -> tuple[list[str], list[list[str]]]:
-    """A row a variant of the cells that are done; those without `results.json` are passed over."""
+    """A row a variant of the cells that are done; those without `results.json` are passed over.
+
+    Raises:
+        InputError: the results of a cell are damaged, incomplete, or of something else.
+    """
     files = [(cell.variant, cell.folder / "results.json") for cell in cells]
-    return variants_table(
-        [(variant, json.loads(file.read_text())) for variant, file in files if file.is_file()]
-    )
+    return variants_table([(variant, read_results(file)) for variant, file in files if file.exists()])

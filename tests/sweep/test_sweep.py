@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -35,7 +36,13 @@ if words[0] == "fit":
 else:
     accuracy = {who: {"overall": 0.5} for who in ("judge", "student", "teacher")}
     accuracy["kcm"] = {"head": 0.6, "overall": int(run.name) / 10}
-    (run / "results.json").write_text(json.dumps({"accuracy": accuracy, "lm_rate": {"called": 0.25}}))
+    results = {"accuracy": accuracy, "lm_rate": {"called": 0.25}, "seed": int(run.name), "samples": 10}
+    results |= {"command": "test", "thresholds": {}, "temperatures": {}}
+    results["data"] = {"name": "stub", "splits": {"test": {"samples": 10, "sha256": "0"}}}
+    teacher = {"class_path": "stub.Large"}
+    results["config"] = {"model": {"init_args": {"teacher": teacher}}, "data": {"class_path": "stub.Data"}}
+    results["config"]["trainer"] = {}
+    (run / "results.json").write_text(json.dumps(results))
 """
 
 
@@ -379,10 +386,126 @@ def test_bad_files_are_refused(write, tmp_path):
             read_sweep(write(**changes))
     with pytest.raises(InputError, match="there is no sweep file"):
         read_sweep(tmp_path / "none.yaml")
-    for broken in (b"a: [", b"a: \xff"):
-        (tmp_path / "broken.yaml").write_bytes(broken)
-        with pytest.raises(InputError, match="is no YAML"):
-            read_sweep(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [", "is no YAML"),
+        (b"a: \xff", "is no UTF-8"),
+        (b"a: " + b"[" * 3_000, "nested too deeply"),
+        (b"folder: !!bool maybe", "is no YAML"),
+        (b"seeds: [1]\nseeds: [2]", "the key 'seeds' is there twice"),
+        (b"variants: {a: {}, a: {}}", "the key 'a' is there twice"),
+        (b"- 1", "holds no names with values"),
+    ],
+)
+def test_sweep_files_that_are_none_are_one_line(tmp_path, content, said):
+    (tmp_path / "broken.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=said) as found:
+        read_sweep(tmp_path / "broken.yaml")
+    assert str(found.value).startswith(str(tmp_path / "broken.yaml")) and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["../c", "", "a/b", "/tmp", ".", "..", "a\0b", "a\n", " a", "a{run}", "${HOME}", "\ud800"],
+        *["tests", "table.md", "a" * 201],
+    ],
+)
+def test_a_variant_never_leaves_the_sweeps_folder(write, name):
+    with pytest.raises(InputError, match="is no name of a variant") as found:
+        read_sweep(write(variants={"a": {}, name: {}}))
+    assert "\n" not in str(found.value)
+
+
+def test_names_that_become_one_are_two_variants(write):
+    path = write(variants={3: {}, "b": {}})
+    assert [cell.variant for cell in read_sweep(path)[:2]] == ["3", "b"]
+    path.write_text(path.read_text() + "  '3': {}\n")
+    with pytest.raises(InputError, match="there are two variants '3'"):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"options": {"x": date(2020, 1, 1)}}, r"option x: datetime.date\(2020, 1, 1\) is no text"),
+        ({"options": {"x": [date(2020, 1, 1)]}}, "what YAML takes for a date needs quotes"),
+        ({"options": {"x": b"1"}}, r"option x: b'1' is no text"),
+        ({"options": {"x": float("nan")}}, "option x: nan is no text, finite number"),
+        ({"options": {3: 1}}, "the option 3 is no text"),
+        ({"options": {"x": "a\0b"}}, "holds a character that no command takes"),
+        ({"options": {"x": "\ud800"}}, "holds a character that no command takes"),
+        ({"config": "a\0b"}, "holds a character that no command takes"),
+        ({"folder": "a\0b"}, "holds a character that no command takes"),
+        ({"folder": "runs/{seed}"}, "is no folder: all of its runs go into one"),
+        ({"folder": "${EMPTY}"}, "is no folder"),
+        ({"steps": ["fit", None]}, "a step is a text, not None"),
+        ({"steps": ["fit", {"test": 1}]}, "a step is a text, not {'test': 1}"),
+        ({"steps": ["fit \0"]}, "holds a character that no command takes"),
+        ({"seeds": [-1]}, "a seed is a whole number from 0 to 4294967295"),
+        ({"seeds": [2**32]}, "a seed is a whole number from 0 to 4294967295"),
+        ({"seeds": [True]}, "a seed is a whole number"),
+        ({"variants": {"a": 0}}, "a variant has config"),
+        ({"variants": {"a": {"needs": ["../a"]}}}, r"a needs \.\./a, which is no variant"),
+    ],
+)
+def test_values_that_no_command_takes_are_one_line(write, changes, said, monkeypatch):
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(InputError, match=said) as found:
+        read_sweep(write(**changes))
+    assert "\n" not in str(found.value)
+
+
+def test_a_place_in_a_folder_s_name_is_no_place(write, monkeypatch, tmp_path):
+    """What the environment names is put in as it is."""
+    monkeypatch.setenv("PLACE", str(tmp_path / "{seed} of ${PLACE}"))
+    path = write(folder="${PLACE}", seeds=[1], options={"data.root": "{run}"})
+    cell = read_sweep(path)[0]
+    assert f"--data.root={cell.folder}" in cell.commands[0] and "{seed} of" in str(cell.folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "is no JSON"),
+        (b"[]", "holds no names with values"),
+        (b"{}", "it has none of"),
+        (b'{"accuracy": {}}', "is missing"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff", "is no UTF-8"),
+        (None, "NaN is no number in JSON"),
+    ],
+)
+def test_damaged_results_of_a_done_cell_are_named_and_the_others_have_their_row(write, capsys, content, said):
+    path = write(seeds=[1])
+    assert sweep(path) == 0
+    file = write.folder / "first" / "1" / "results.json"
+    file.write_bytes(file.read_bytes().replace(b"0.25", b"NaN") if content is None else content)
+    capsys.readouterr()
+    assert sweep(path) == 1
+    printed = capsys.readouterr().out
+    assert "first, seed 1: left out of the table" in printed and said in printed and str(file) in printed
+    assert "| second |" in printed and "| first |" not in printed and "nan" not in printed
+    assert "| second |" in (write.folder / "table.md").read_text()
+    with pytest.raises(InputError, match=r"first/1/results\.json is no results file"):
+        sweep_table(read_sweep(path))
+
+
+def test_a_mark_or_a_lock_that_is_damaged_is_one_line(write):
+    path = write(seeds=[1])
+    assert sweep(path) == 0
+    cell = write.folder / "first" / "1"
+    (cell / ".done-0").write_bytes(b"\xff\0")
+    with pytest.raises(InputError, match="has changed since"):
+        sweep(path)
+    (cell / ".done-0").unlink()
+    (cell / ".lock").unlink()
+    (cell / ".lock").mkdir()
+    with pytest.raises(InputError, match=r"first/1/\.lock cannot be written to: Is a directory"):
+        sweep(path)
 
 
 @pytest.mark.slow
