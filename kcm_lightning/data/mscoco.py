@@ -29,7 +29,7 @@ from kcm_lightning.data.images import normalize
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
-from kcm_lightning.utils.image_io import known_as, shown
+from kcm_lightning.utils.image_io import known_as, plain_path, shown
 from kcm_lightning.utils.json_lines import read_json_lines
 from kcm_lightning.utils.tokens import PADDING
 
@@ -207,7 +207,7 @@ class MSCOCO(CaptionDataModule):
         for number, row in read_json_lines(Path(self.answered), "--data.answered"):
             if not isinstance(row.get("filename"), str):
                 raise InputError(f"--data.answered: {self.answered}, line {number}: it has no `filename`")
-            names.add(row["filename"])
+            names.add(plain_path(row["filename"]))
         return names
 
     def _encoded(self, images: list[CaptionedImage]) -> Tensor:

@@ -10,12 +10,19 @@ from torch import Tensor
 
 from kcm_lightning.core.predictions import Purpose, Query
 from kcm_lightning.large.base import LargeClassifier, LargeModel, spread
-from kcm_lightning.utils.class_names import nearest, plain_name, plain_names, shortened
+from kcm_lightning.utils.class_names import finder, nearest, shortened
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.json_lines import read_json_lines
 from kcm_lightning.utils.strict_json import whole_number
 
 _Answer = tuple[int, float, str | None]  # class index, confidence, and the text it is to where that is known
+
+
+_SAMPLES = (
+    "record it: every sample that the model is asked about needs an answer, with --model.compare=false the "
+    "routed ones alone"
+)
+_OWN_INPUTS = "to inputs of your own answers a line with the very text, or a large model that can be asked"
 
 
 class RecordedFile(LargeModel):
@@ -62,9 +69,10 @@ class RecordedFile(LargeModel):
 class Recorded(RecordedFile, LargeClassifier):
     """Class names out of a file of JSON lines.
 
-    Each line has `answer`, a class name (case, `_` and `-` do not count), perhaps `confidence`, a fraction in
-    [0, 1], and says which sample it is of: `index`, the sample id as `predictions.jsonl` has it, or `text`,
-    the very text; with both, the text is compared. In `fit`, a sample without an answer is one that the model
+    Each line has `answer`, a class name (case, `_` and `-` do not count, unless two classes differ in nothing
+    else), perhaps `confidence`, a fraction in [0, 1], and says which sample it is of: `index`, the sample id
+    as `predictions.jsonl` has it, or `text`, the very text; with both, the text is compared. Two answers to
+    one sample are an error. In `fit`, a sample without an answer is one that the model
     is not confident of; in `test` it is an error.
 
     Args:
@@ -74,12 +82,12 @@ class Recorded(RecordedFile, LargeClassifier):
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         self.device, self.class_names = device, class_names
-        names = plain_names(class_names, "the data's")
-        if names != self._loaded_for:
-            self.answers = self.read(lambda row, number: self._parse(row, number, names), what="answer")
-            self._loaded_for = names
+        if class_names != self._loaded_for:
+            find = finder(class_names)
+            self.answers = self.read(lambda row, number: self._parse(row, number, find), what="answer")
+            self._loaded_for = list(class_names)
 
-    def _parse(self, row: dict, number: int, names: list[str]) -> tuple[int | str, _Answer]:
+    def _parse(self, row: dict, number: int, find: Callable[[Any], int | None]) -> tuple[int | str, _Answer]:
         where = f"{self.path}, line {number}"
         try:
             text = row.get("text")
@@ -89,12 +97,15 @@ class Recorded(RecordedFile, LargeClassifier):
             raise InputError(f"{where}: not `answer` with `index` or `text` ({error!r})") from error
         if not isinstance(key, int | str) or not isinstance(text, str | None):
             raise InputError(f"{where}: not `answer` with `index`, a whole number, or `text`, a text")
-        if isinstance(answer, bool) or not isinstance(answer, str | int) or plain_name(answer) not in names:
+        is_name = isinstance(answer, str | int) and not isinstance(answer, bool)
+        label = find(answer) if is_name else None
+        if label is None:
+            names = list(map(str, self.class_names))
             raise InputError(
-                f"{where}: {answer!r} is none of the data's class names"
-                f"{nearest(str(answer), self.class_names)}: {shortened(self.class_names)}"
+                f"{where}: {repr(answer)[:60]} is none of the data's class names"
+                f"{nearest(str(answer), names)}: {shortened(names)}"
             )
-        return key, (names.index(plain_name(answer)), confidence, text)
+        return key, (label, confidence, text)
 
     def distribution(self, query: Query) -> Tensor:
         """The recorded class's probability, the rest evenly over the others.
@@ -106,8 +117,8 @@ class Recorded(RecordedFile, LargeClassifier):
         found = self._find(query)
         if query.purpose is Purpose.INFERENCE and None in found:
             raise InputError(
-                f"{self.path} has no answer to sample{_named(query, found.index(None))}; if only routed "
-                "samples are recorded, leave the comparison out with --model.compare=false"
+                f"{self.path} has no answer to sample{_named(query, found.index(None))}; "
+                + (_OWN_INPUTS if query.sample_ids is None else _SAMPLES)
             )
         labels, confidences, _ = zip(*(answer or (-1, 0.0, None) for answer in found), strict=True)
         classes = len(self.class_names)
@@ -116,8 +127,14 @@ class Recorded(RecordedFile, LargeClassifier):
     def _find(self, query: Query) -> list[_Answer | None]:
         ids = [None] * len(query) if query.sample_ids is None else query.sample_ids.tolist()
         texts = query.inputs if isinstance(query.inputs, list) else [None] * len(query)
-        found = [self.answers.get(own, self.answers.get(text)) for own, text in zip(ids, texts, strict=True)]
-        for row, (answer, text) in enumerate(zip(found, texts, strict=True)):
+        by_index, by_text = [self.answers.get(own) for own in ids], [self.answers.get(own) for own in texts]
+        found = [one or other for one, other in zip(by_index, by_text, strict=True)]
+        for row, (answer, other, text) in enumerate(zip(found, by_text, texts, strict=True)):
+            if answer is not None and other is not None and answer[:2] != other[:2]:
+                raise InputError(
+                    f"{self.path} has two answers to sample{_named(query, row)}, one by its index and one by "
+                    "its text: leave one out"
+                )
             if answer is not None and None not in (answer[2], text) and answer[2] != text:
                 raise InputError(
                     f"{self.path}: the answer to sample{_named(query, row)} is to another text, "
@@ -138,7 +155,7 @@ def fraction(value: Any, otherwise: float) -> float:
     """
     if value is None:
         return otherwise
-    number = float(value) if isinstance(value, str) else value
+    number = float(value) if isinstance(value, str) and "_" not in value else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
         raise ValueError(f"the confidence {value!r} is no fraction in [0, 1]")
     return float(number)

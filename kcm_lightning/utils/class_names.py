@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -26,26 +27,52 @@ def plain_name(name: Any) -> str:
     return " ".join(text.replace("_", " ").replace("-", " ").split())
 
 
-def plain_names(names: Sequence[Any], whose: str) -> list[str]:
-    """Class names as they are compared.
+def finder(names: Sequence[Any]) -> Callable[[Any], int | None]:
+    """What says where a name is among class names: the very same one, else the only one that is like it.
 
     Args:
         names: in the order of the labels.
-        whose: whose names they are, for the error.
 
-    Raises:
-        InputError: two of them are the same.
+    Returns:
+        Gives the position of a name; None where none is like it, or several are and none is the very same.
+
+    >>> find = finder(["a", "A", "lawn_mower"])
+    >>> find("A"), find("Lawn mower"), find(" a "), find("b")
+    (1, 2, None, None)
     """
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        for key in {f"is {name}", f"like {plain_name(name)}"}:
+            places.setdefault(key, []).append(place)
+
+    def find(name: Any) -> int | None:
+        found = places.get(f"is {name}") or places.get(f"like {plain_name(name)}") or []
+        return found[0] if len(found) == 1 else None
+
+    return find
+
+
+def _keys(own: Sequence[Any], wanted: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """What of two lists is compared: plain names; the very ones where two of a list have one plain name."""
+    plain = [[plain_name(name) for name in names] for names in (own, wanted)]
+    shared = {name for names in plain for name, count in Counter(names).items() if count > 1}
+    keys = [
+        [str(name) if short in shared else short for name, short in zip(names, own_plain, strict=True)]
+        for names, own_plain in zip((own, wanted), plain, strict=True)
+    ]
+    return keys[0], keys[1]
+
+
+def _refuse_twins(names: Sequence[Any], whose: str) -> None:
+    """Refuses names of which two are one, unless they are told apart by the other list's very names."""
     first: dict[str, Any] = {}
     for name in names:
-        plain = plain_name(name)
-        if plain in first:
+        if (plain := plain_name(name)) in first:
             raise InputError(
                 f"{whose} class names {first[plain]!r} and {name!r} are one name, as case, '_' and '-' do "
-                "not count: rename one"
+                "not count unless both lists have the very same names: rename one"
             )
         first[plain] = name
-    return list(first)
 
 
 def class_order(own: Sequence[Any], wanted: Sequence[str], *, labels: Labels, option: str) -> list[int]:
@@ -72,23 +99,22 @@ def class_order(own: Sequence[Any], wanted: Sequence[str], *, labels: Labels, op
     in_order = list(range(len(wanted)))
     if isinstance(labels, Mapping):
         own = _renamed(own, wanted, labels, option)
-    elif labels == "by_position" and list(map(plain_name, own)) == list(map(plain_name, wanted)):
-        return in_order
-    found, asked = plain_names(own, "the model's"), plain_names(wanted, "the data's")
+    found, asked = _keys(own, wanted)
     matching = set(found) & set(asked)
-    if len(matching) == len(asked):
-        order = [found.index(name) for name in asked]
-        if labels == "by_position" and order != in_order:
+    if labels == "by_position" and (not matching or found == asked):
+        return in_order
+    if len(matching) == len(asked) == len(found):
+        if labels == "by_position":
             raise InputError(
                 f"{option}=by_position: the model has the data's class names, but in another order "
                 f"({shortened(own)}; the data: {shortened(wanted)}): leave the option out, or map the names"
             )
-        return order
+        return [found.index(name) for name in asked]
+    _refuse_twins(own, "the model's")
+    _refuse_twins(wanted, "the data's")
     if matching:
         raise InputError(_partly(own, wanted, matching, option))
-    if labels == "by_position":
-        return in_order
-    if says_nothing(found):
+    if says_nothing(own):
         rank_zero_warn(
             f"the model's class names ({shortened(own)}) say nothing: its classes are taken in the order of "
             f"the data's ({shortened(wanted)})"
@@ -134,16 +160,32 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _renamed(own: Sequence[Any], wanted: Sequence[str], names: Mapping[str, str], option: str) -> list[Any]:
-    """The model's class names with those that are mapped replaced."""
-    new = {plain_name(name): other for name, other in names.items()}
-    for what, whose, known in ((names, "the model's", own), (names.values(), "the data's", wanted)):
-        for name in what:
-            if plain_name(name) not in map(plain_name, known):
-                near = nearest(str(name), list(map(str, known)))
-                raise InputError(
-                    f"{option}: {name!r} is none of {whose} class names{near}: {shortened(known)}"
-                )
-    return [new.get(plain_name(name), name) for name in own]
+    """The model's class names with those that are mapped replaced by the data's."""
+    new: dict[int, Any] = {}
+    for name, other in names.items():
+        place = _place(name, own, "the model's", option)
+        if place in new:
+            raise InputError(f"{option}: {own[place]!r} is mapped twice, the second time as {name!r}")
+        new[place] = wanted[_place(other, wanted, "the data's", option)]
+    renamed = [new.get(place, name) for place, name in enumerate(own)]
+    twice = {name for name, count in Counter(map(str, renamed)).items() if count > 1}
+    for name in map(str, new.values()):
+        if name in twice:
+            same = [repr(own[place]) for place, each in enumerate(renamed) if str(each) == name]
+            raise InputError(
+                f"{option}: the model's {' and '.join(same[:_SHOWN])} would all be {name!r}: map each to a "
+                "class of its own"
+            )
+    return renamed
+
+
+def _place(name: Any, names: Sequence[Any], whose: str, option: str) -> int:
+    """Where a name is among class names, which has to be one of them."""
+    place = finder(names)(name)
+    if place is None:
+        near = nearest(str(name), list(map(str, names)))
+        raise InputError(f"{option}: {name!r} is none of {whose} class names{near}: {shortened(names)}")
+    return place
 
 
 def _partly(own: Sequence[Any], wanted: Sequence[str], matching: set[str], option: str) -> str:

@@ -10,6 +10,24 @@ from typing import Any
 from kcm_lightning.utils.errors import InputError
 
 
+def check_path(option: str, path: str) -> None:
+    """Refuses a text that no file system takes for a path.
+
+    Args:
+        option: the option that names it, for the error.
+        path: what was given.
+
+    Raises:
+        InputError: it holds a NUL, or a letter that is none.
+    """
+    try:
+        fits = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise InputError(f"{option}: {path[:60]!r} holds a character that no path has")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all; half of a surrogate pair becomes a question mark.
 

@@ -1,7 +1,8 @@
 """Images as they come: any mode, any size up to a limit, damaged ones said so."""
 
+import os
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -118,15 +119,35 @@ def _on_white(image: Image.Image) -> Image.Image:
     return result
 
 
+def plain_path(name: str) -> str:
+    """A file name as names are compared: `./a.jpg` and `b/../a.jpg` are `a.jpg`."""
+    return os.path.normpath(name)
+
+
+def names_of(path: Path, names: Container[str]) -> list[str]:
+    """Every end of a path, in whole parts, that is among some names, the longest first.
+
+    Args:
+        path: path of a file.
+        names: file names as `plain_path` makes them, with or without folders before them.
+    """
+    return [end for end in _ends(plain_path(str(path))) if end in names]
+
+
 def known_as(path: Path, names: Container[str]) -> str | None:
     """The longest end of a path, in whole parts, that is among some names; None where none is.
 
     Args:
         path: path of a file.
-        names: file names, with or without folders before them.
+        names: see `names_of`.
     """
-    ends = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
-    return next((end for end in ends if end in names), None)
+    return next(iter(names_of(path, names)), None)
+
+
+def _ends(path: str) -> Iterator[str]:
+    yield path
+    while path := path.partition("/")[2]:
+        yield path
 
 
 def shown(path: Path) -> str:

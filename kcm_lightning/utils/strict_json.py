@@ -1,6 +1,7 @@
 """JSON that says one thing: no key twice, no NaN or Infinity, not nested without end."""
 
 import json
+import re
 from codecs import BOM_UTF8
 from typing import Any
 
@@ -25,18 +26,27 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
 
 
 def whole_number(value: Any) -> int:
-    """A value that stands for a whole number, as a number or in digits; never a rounded one.
+    """A value that stands for a whole number, as a number or in the digits 0 to 9; never a rounded one.
 
     >>> whole_number(7), whole_number("7"), whole_number(7.0)
     (7, 7, 7)
 
     Raises:
-        ValueError: it stands for none, as 1.9, true and null do.
+        ValueError: it stands for none, as 1.9, "1_0", true and null do; or is a float that may be rounded.
     """
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not (whole or isinstance(value, str)):
-        raise ValueError(f"{value!r} is no whole number")
+    if isinstance(value, str):
+        whole = _DIGITS.fullmatch(value) is not None  # `int` takes "1_0" for 10
+    elif isinstance(value, float):
+        whole = value.is_integer() and abs(value) <= _LARGEST_EXACT
+    else:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole:
+        raise ValueError(f"{repr(value)[:60]} is no whole number")
     return int(value)
+
+
+_DIGITS = re.compile(r"-?[0-9]+")
+_LARGEST_EXACT = 2**53  # above it, several whole numbers are one float
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -62,8 +62,34 @@ def test_classes_are_matched_as_everywhere(tmp_path):
         InputError, match=r"line 1: 'cra' is none of the data's class names \(perhaps 'crab'\)"
     ):
         recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "cra"}], classes=("crab", "dog"))
-    with pytest.raises(InputError, match="'Crab' and 'crab' are one name"):
-        recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "crab"}], classes=("Crab", "crab"))
+
+
+def test_classes_that_differ_in_case_or_strokes_alone_need_the_very_name(tmp_path):
+    lines = [{"index": number, "answer": name} for number, name in enumerate(("a", "A", "-", "_", " B"))]
+    model = recorded(tmp_path / "a.jsonl", lines, classes=("A", "a", "_", "-", "b"))
+    answer = model.answer(Query([""] * 5, sample_ids=torch.arange(5)))
+    assert answer.prediction.tolist() == [1, 0, 3, 2, 4]
+    with pytest.raises(InputError, match="line 1: 'CRAB' is none of the data's class names"):
+        recorded(tmp_path / "a.jsonl", [{"index": 1, "answer": "CRAB"}], classes=("Crab", "crab"))
+
+
+def test_two_answers_to_one_sample_are_an_error(tmp_path):
+    """The one by its index won, unsaid."""
+    lines = [{"index": 1, "answer": "positive"}, {"text": "good", "answer": "negative"}]
+    query = Query(["good"], sample_ids=torch.tensor([1]))
+    with pytest.raises(InputError, match="two answers to sample 1 'good', one by its index and one by its"):
+        recorded(tmp_path / "a.jsonl", lines).answer(query)
+    lines[1]["answer"] = "positive"
+    assert recorded(tmp_path / "a.jsonl", lines).answer(query).prediction.tolist() == [1]
+
+
+def test_what_is_advised_about_a_missing_answer_helps(tmp_path):
+    """It advised --model.compare=false also to who had set that, and to who asked from Python."""
+    model = recorded(tmp_path / "a.jsonl", [{"text": "good", "answer": "positive"}])
+    with pytest.raises(InputError, match="sample 2 'fine'; record it: every sample that the model is asked"):
+        model.answer(Query(["fine"], sample_ids=torch.tensor([2])))
+    with pytest.raises(InputError, match="sample 'fine'; to inputs of your own answers a line with the very"):
+        model.answer(Query(["fine"]))
 
 
 def test_a_second_load_with_other_classes_counts(tmp_path):
@@ -91,6 +117,10 @@ def test_an_answer_to_another_text_is_found_out(tmp_path):
         '{"index": NaN, "answer": "positive"}',
         '{"index": true, "answer": "positive"}',
         '{"index": "seven", "answer": "positive"}',
+        '{"index": "1_0", "answer": "positive"}',
+        '{"index": " 10", "answer": "positive"}',
+        '{"index": "\u0661", "answer": "positive"}',
+        '{"index": 1, "answer": "positive", "confidence": "0.9_1"}',
         '{"index": 1, "answer": 7}',
         '{"index": 1, "answer": -1}',
         '{"index": 1, "answer": true}',

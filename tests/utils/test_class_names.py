@@ -67,9 +67,35 @@ def test_the_datas_numbers_do_not_make_the_models_names_say_nothing():
 def test_names_that_become_one_are_refused():
     assert "the model's class names 'cat' and 'Cat' are one name" in refused(["cat", "Cat", "dog"])
     assert "the data's class names 'a_b' and 'a-b' are one name" in refused(["x", "y"], ["a_b", "a-b"])
-    assert "are one name" in refused(["cat", "kitten", "dog"], labels={"cat": "crab", "kitten": "crab"})
     twice = ["crane", "crane", "maillot"]  # as ImageNet has them
     assert "are one name" in refused(twice, twice) and order(twice, twice, "by_position") == [0, 1, 2]
+
+
+def test_names_that_differ_in_case_or_strokes_alone_match_by_the_very_name():
+    """EMNIST has letters of both cases, and signs; both lists are the same."""
+    for names in (["a", "A", "b"], ["-", "_", "+"], ["straße", "strasse"], ["a_b", "a-b", "A B"]):
+        turned = names[::-1]
+        assert order(names, names) == order(names, names, "by_position") == list(range(len(names)))
+        assert order(turned, names) == list(range(len(names)))[::-1]
+        assert "in another order" in refused(turned, names, "by_position")
+    assert order(["lawn mower", "A", "a"], ["a", "A", "Lawn_Mower"]) == [2, 1, 0]
+    assert "'a' and 'A' are one name" in refused(["a", "A", "b"], ["a", "b", "c"])
+    assert "'a' and 'A' are one name" in refused(["x", "y", "b"], ["a", "A", "b"])
+    assert "'a' and 'A' are one name" in refused(["a", "A"], ["A ", "a "])  # which is which is not said
+    assert order(["x", "X", "y"], ["a", "A", "b"], "by_position") == [0, 1, 2]
+    names = {"x": "A", "X": "a", "y": "b"}
+    assert order(["x", "X", "y"], ["a", "A", "b"], names) == [1, 0, 2]
+
+
+def test_two_names_that_are_mapped_to_one_are_named():
+    said = refused(["cat", "kitten", "dog"], labels={"cat": "crab", "kitten": "crab"})
+    assert "the model's 'cat' and 'kitten' would all be 'crab': map each to a class of its own" in said
+    said = refused(["crab", "kitten", "dog"], labels={"kitten": "Crab"})
+    assert "the model's 'crab' and 'kitten' would all be 'crab'" in said
+    said = refused(["cat", "kitten", "dog"], labels={"cat": "crab", "Cat": "turtle"})
+    assert "'cat' is mapped twice, the second time as 'Cat'" in said
+    twins = ["zero", "one", "two"], ["0", "1", "2"], {"zero": "0", "one": "0"}
+    assert "'zero' and 'one' would all be '0'" in refused(*twins)
 
 
 def test_options_that_contradict_the_names_are_refused():

@@ -3,7 +3,7 @@
 import pytest
 
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.files import write_figure, write_json, write_text
+from kcm_lightning.utils.files import check_path, write_figure, write_json, write_text
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
@@ -42,3 +42,14 @@ def test_figures(tmp_path):
     plt.close(figure)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_what_is_no_path_is_one_line():
+    for path in ("a\0b", "\ud800", "x" * 99 + "\0"):
+        with pytest.raises(
+            InputError, match=r"--model.cache: .* holds a character that no path has"
+        ) as found:
+            check_path("--model.cache", path)
+        assert "\n" not in str(found.value) and "\0" not in str(found.value)
+    for path in ("", "a b", "é", "\udcff", "x" * 5_000):  # \udcff is a byte of a name that is no UTF-8
+        check_path("--model.cache", path)

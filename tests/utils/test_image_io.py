@@ -5,13 +5,14 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kcm_lightning.utils import image_io
-from kcm_lightning.utils.image_io import MAX_PIXELS, open_image
+from kcm_lightning.utils.image_io import MAX_PIXELS, known_as, names_of, open_image, plain_path
 from tests.utils.image_files import write_jpeg_with_exif, write_png, write_tiff
 
 GRAY = np.array([[0, 255, 256, 4095], [32768, 40000, 65279, 65535]], dtype=np.uint16)
@@ -203,3 +204,11 @@ def test_large_images_take_eight_bytes_a_pixel_and_larger_ones_nothing(tmp_path)
         printed, taken = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
         assert said in printed and float(taken) < most
     assert 8_000**2 > MAX_PIXELS > 7_700**2
+
+
+def test_ends_of_a_path_are_its_names():
+    path = Path("/data/coco/./val/x/../1.jpg")
+    names = {"1.jpg", "val/1.jpg", "/data/coco/val/1.jpg", "l/1.jpg", "2.jpg"}
+    assert names_of(path, names) == ["/data/coco/val/1.jpg", "val/1.jpg", "1.jpg"]
+    assert known_as(path, names) == "/data/coco/val/1.jpg" and known_as(path, {"jpg"}) is None
+    assert known_as(Path("1.jpg"), {plain_path("./1.jpg")}) == "1.jpg"

@@ -37,8 +37,9 @@ def test_what_is_refused(text, said):
 
 
 def test_whole_numbers_are_never_rounded():
-    for value, whole in ((7, 7), ("7", 7), (7.0, 7), (-1, -1), (2**70, 2**70), ("-3", -3)):
+    for value, whole in ((7, 7), ("7", 7), (7.0, 7), (-1, -1), (2**70, 2**70), ("-3", -3), ("007", 7)):
         assert whole_number(value) == whole
-    for value in (1.9, "1.9", True, False, None, float("inf"), float("nan"), [1], {}, "", "one"):
+    texts = ("1.9", "", "one", "1_0", " 7", "7\n", "+7", "\u0667", "\uff17", "0x1", "1e3", "9" * 5_000)
+    for value in (1.9, True, False, None, float("inf"), float("nan"), [1], {}, 2.0**60, *texts):
         with pytest.raises(ValueError):
             whole_number(value)
