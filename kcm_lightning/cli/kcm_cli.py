@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import yaml
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -24,7 +25,6 @@ from kcm_lightning.callbacks import (
     not_done,
 )
 from kcm_lightning.cli.parser import one_line
-from kcm_lightning.cli.results_folder import results_folder
 from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable, has_started
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
@@ -36,8 +36,11 @@ from kcm_lightning.results import (
     print_usage,
     usage_of,
 )
+from kcm_lightning.results.fit_options import check_options
+from kcm_lightning.results.fit_record import check_large_model
+from kcm_lightning.results.provenance import identity_of
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.files import write_json, write_text
+from kcm_lightning.utils.files import write_text
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -51,10 +54,17 @@ class SaveFitConfig(SaveConfigCallback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Saves nothing yet: what is not trained is no run."""
 
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.ckpt_path is not None:
+            check_options(trainer.ckpt_path, yaml.safe_load(self._text()))
+            check_large_model(trainer.ckpt_path, identity_of(pl_module))
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if trainer.is_global_zero:
-            text = self.parser.dump(self.config, skip_none=False)
-            write_text(Path(trainer.default_root_dir) / "config.yaml", text)
+            write_text(Path(trainer.default_root_dir) / "config.yaml", self._text())
+
+    def _text(self) -> str:
+        return str(self.parser.dump(self.config, skip_none=False))
 
 
 class KCMCLI(LightningCLI):
@@ -94,7 +104,7 @@ class KCMCLI(LightningCLI):
         if wanted is None:
             self.folder = self._fresh(folder, make=writes)
         elif wanted in ("best", "last"):
-            self.folder = folder.existing(f"{wanted}.ckpt", newest_only=self.subcommand == "fit")
+            self.folder = folder.existing(f"{wanted}.ckpt")
             config.ckpt_path = str(self.folder / "checkpoints" / f"{wanted}.ckpt")
         else:
             self.folder = Path(config.run) if config.run else self._folder_of(config.ckpt_path)
@@ -152,26 +162,12 @@ class KCMCLI(LightningCLI):
             kwargs["plugins"] = [RunCheckpointIO()]
         check_trainer(str(self.subcommand), given, self.model)
         self._dump_config()
-        self.results = self._results_folder()
         callbacks = self._callbacks(checkpoints=given["enable_checkpointing"] is not False)
         own = callbacks_of(given)
         if self.subcommand != "fit":
             own = [callback for callback in own if not isinstance(callback, Checkpoint)]
         kwargs["callbacks"] = [*own, *callbacks]
         return cast(KCMTrainer, super().instantiate_trainer(**kwargs))
-
-    def _results_folder(self) -> Path:
-        """Where this command's results go, made where missing."""
-        if self.subcommand not in ("test", "predict"):
-            return self.folder
-        checkpoint = self.config[self.subcommand].ckpt_path
-        folder = results_folder(
-            self.folder, command=self.subcommand, config=self.config_dump, checkpoint=checkpoint
-        )
-        only_a_try = self.config[self.subcommand].trainer.fast_dev_run
-        if rank_zero_only.rank == 0 and not only_a_try:  # type: ignore[attr-defined]
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def _callbacks(self, checkpoints: bool) -> list[Callback]:
         """What keeps checkpoints, and what writes and draws the module's kind of results."""
@@ -192,16 +188,16 @@ class KCMCLI(LightningCLI):
             callbacks.append(checkpoint(filename="last"))
         if isinstance(self.model, KCMCaptions):
             callbacks += [
-                CaptionResultsWriter(self.results, self.config_dump, not_done(self.folder), self.configs),
+                CaptionResultsWriter(self.folder, self.config_dump, not_done(self.folder), self.configs),
                 CaptionExamples(),
             ]
         elif isinstance(self.model, KCMModule):
             callbacks += [
-                ResultsWriter(self.results, self.config_dump, not_done(self.folder), self.configs),
+                ResultsWriter(self.folder, self.config_dump, not_done(self.folder), self.configs),
                 ConfidenceHistogram(),
             ]
         elif isinstance(self.model, SequentialTraining):
-            callbacks.append(SequentialResultsWriter(self.results, self.config_dump))
+            callbacks.append(SequentialResultsWriter(self.folder, self.config_dump))
         return callbacks
 
     def after_instantiate_classes(self) -> None:
@@ -209,11 +205,6 @@ class KCMCLI(LightningCLI):
             shown = {key: self.config_dump[key] for key in ("seed_everything", "model", "data")}
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(shown)
-
-    def after_predict(self) -> None:
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-            record = {"config": dict(self.config_dump), "checkpoint": self.config.predict.ckpt_path}
-            write_json(self.results / "predict.json", record)
 
     def after_validate(self) -> None:
         self._print_bill()

@@ -67,7 +67,7 @@ class RunFolder:
         """
         numbers = sorted(self._numbers(), reverse=True)
         candidates = [self.path] if self.path else [self.family / str(number) for number in numbers]
-        newer = []
+        newer: list[Path] = []
         for path in candidates:
             if (path / "checkpoints" / checkpoint).is_file():
                 if newer:

@@ -52,13 +52,13 @@ class CaptionResultsWriter(ResultsWriter):
             else None,
         )
 
-    def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
+    def _leave_predictions(self, folder: Path, columns: Columns, data: KCMDataModule) -> None:
         assert isinstance(data, CaptionDataModule)
         rows = _rows(columns, data.predict_folder)
         unreadable = [(_name(path, data.predict_folder), why) for path, why in data.unreadable.items()]
         bad = [{"filename": name, "error": "cannot be read"} for name, _ in unreadable]
         order = sorted(range(len(rows)), key=lambda row: rows[row]["filename"])
-        path = self.folder / "predict.jsonl"
+        path = folder / "predict.jsonl"
         write_text(path, _as_lines([rows[row] for row in order] + bad))
         page = path.with_suffix(".html")
         images = [(Path(columns["large"][row]), rows[row]) for row in order]

@@ -5,6 +5,8 @@ on, and no later command reports or calibrates on one of them.
 """
 
 import base64
+import uuid
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ class FitRecord:
         self.file, self.known = file, read_json(file, largest=None)
         self.digests = split_digests(self.known.get("fingerprint"))
         self.large_model: str | None = self.known.get("large_model")
+        self.run_id: str | None = self.known.get("run_id")
 
     @property
     def is_complete(self) -> bool:
@@ -94,15 +97,26 @@ class FitRecord:
         return f"{total} of {len(now)} {split} samples ({counts})" if total else ""
 
 
-def keep(folder: Path, data: KCMDataModule, large_model: str | None, judge: Tensor) -> None:
-    """Writes what a fit is made on.
+def keep(
+    folder: Path,
+    data: KCMDataModule,
+    large_model: str | None,
+    judge: Tensor,
+    resumed: str | Path | None = None,
+) -> None:
+    """Writes what a fit is made on; what a run began with stays as it was written then.
 
     Args:
         folder: the run folder.
         data: the data module, set up.
         large_model: identity of the large model; None where there is none.
         judge: hashes of what a judge that is taken over was trained on.
+        resumed: checkpoint that is resumed, which `check_resumed` has looked at; None for a fresh fit.
     """
+    run = run_of(resumed)
+    began = None if run is None else FitRecord(run / FILE)
+    if began is not None and began.is_complete and run == folder.resolve():
+        return
     contents = {split: data.contents(split) for split in data.positions} | {JUDGE: judge}
     copies = int(torch.isin(contents["test"], contents["train"]).sum())
     if copies:
@@ -111,6 +125,7 @@ def keep(folder: Path, data: KCMDataModule, large_model: str | None, judge: Tens
             "count what was seen"
         )
     known = {
+        "run_id": (began and began.run_id) or uuid.uuid4().hex[:16],  # of its checkpoints and thresholds
         "class_names": data.class_names,
         "image_shape": data.image_shape,
         "fingerprint": data.fingerprint(),
@@ -149,6 +164,29 @@ def check_resumed(checkpoint: str | Path, data: KCMDataModule) -> Tensor:
             "a new run"
         )
     return record.contents(JUDGE) if record.is_complete else _NOTHING
+
+
+def check_large_model(checkpoint: str | Path, large_model: str | None) -> None:
+    """Refuses to go on distilling from another large model.
+
+    Args:
+        checkpoint: what is resumed.
+        large_model: identity of the large model; None where there is none.
+
+    Raises:
+        InputError: it is not the one that the run began with; what differs of it is named.
+    """
+    run = run_of(checkpoint)
+    record = None if run is None else FitRecord(run / FILE)
+    if record is None or "large_model" not in record.known or record.large_model == large_model:
+        return
+    then, now = (str(own).split() for own in (record.large_model, large_model))
+    differ = [pair for pair in zip_longest(then, now, fillvalue="nothing") if pair[0] != pair[1]]
+    said = ", ".join(f"{one[:40]} then, {other[:40]} now" for one, other in differ[:3])
+    raise InputError(
+        f"the large model, its weights or its options are not those that {run} began with ({then[0]}: "
+        f"{said}): bring them back, or begin a new run"
+    )
 
 
 def trained_on_by_judge(checkpoint: str | None, data: KCMDataModule) -> Tensor:

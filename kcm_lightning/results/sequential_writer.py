@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from kcm_lightning.results.provenance import provenance
 from kcm_lightning.results.writer import ResultsWriter
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
@@ -36,14 +35,14 @@ class SequentialResultsWriter(ResultsWriter):
             print_table(*table, f"{data.title}, {_TITLES[kind]}")
         if trainer.fast_dev_run:
             return
-        write_json(
-            self.folder / "results.json", summary | provenance(trainer, self.config, None, self.fitted)
-        )
+        found = summary | self._facts(trainer, module, {})
+        folder = self._folder_of("test", found)
+        write_json(folder / "results.json", found)
         parts = [
             f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()
         ]
-        write_text(self.folder / "results.md", "\n".join(parts))
-        say(f"results: {self.folder / 'results.json'}")
+        write_text(folder / "results.md", "\n".join(parts))
+        say(f"results: {folder / 'results.json'}")
 
 
 def _table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -15,6 +15,7 @@ from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
 from kcm_lightning.results.page import results_page, verdicts
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
+from kcm_lightning.results.results_folder import results_folder
 from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
@@ -41,7 +42,8 @@ class RunResults:
 class ResultsWriter(L.Callback):
     """Leaves `data.json` before any training, and the results after `test`.
 
-    These are `results.json`, `results.md`, `predictions.jsonl` and `curve.png`.
+    These are `results.json`, `results.md`, `predictions.jsonl` and `curve.png`, in the run folder or, where
+    that has results of something else, in a subfolder.
 
     Args:
         folder: the run folder, which exists.
@@ -75,7 +77,7 @@ class ResultsWriter(L.Callback):
         else:
             of_judge = check_resumed(trainer.ckpt_path, data)
         if trainer.is_global_zero:
-            keep(self.folder, data, identity_of(module), of_judge)
+            keep(self.folder, data, identity_of(module), of_judge, resumed=trainer.ckpt_path)
 
     def on_validation_start(self, trainer: Any, module: Any) -> None:
         if trainer.state.fn == "validate" and trainer.ckpt_path is not None:  # also `calibrate`
@@ -85,6 +87,9 @@ class ResultsWriter(L.Callback):
         self.large_model = identity_of(module)
         data, config = trainer.datamodule, self.config
         self.fitted = otherwise_in_the_fit(trainer.ckpt_path, config, data, self.large_model)
+
+    def on_predict_start(self, trainer: Any, module: Any) -> None:
+        self.large_model = identity_of(module)
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
         self._keep(outputs, batch)
@@ -135,29 +140,46 @@ class ResultsWriter(L.Callback):
         if trainer.fast_dev_run:
             return
         results = found.summary | self._facts(trainer, module, usage)
-        write_json(self.folder / "results.json", results)
-        write_text(self.folder / "results.md", results_page(title, found.table, results))
-        write_text(self.folder / "predictions.jsonl", found.lines)
+        folder = self._folder_of("test", results)
+        for name in ("curve.png", "curve.svg"):  # of results that were made before
+            (folder / name).unlink(missing_ok=True)
+        write_json(folder / "results.json", results)
+        write_text(folder / "results.md", results_page(title, found.table, results))
+        write_text(folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
-            found.draw(self.folder / "curve.png", title)
-        say(f"results: {self.folder / 'results.json'}")
+            found.draw(folder / "curve.png", title)
+        say(f"results: {folder / 'results.json'}")
+
+    def _folder_of(self, command: str, found: Mapping[str, Any]) -> Path:
+        """Where results go, made where missing: they overwrite those of the same alone."""
+        folder = results_folder(self.folder, command=command, found=found)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _facts(self, trainer: Any, module: Any, usage: dict) -> dict[str, Any]:
-        gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
+        gates: dict[str, Any] = {}
+        if hasattr(module, "thresholds"):
+            gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
+            gates["calibrated"] = chosen_for(self.configs, module.thresholds)
         facts = provenance(trainer, self.config, self.large_model, self.fitted)
-        calibrated = chosen_for(self.configs, module.thresholds)
-        more = {"calibrated": calibrated, "large_model": usage, "not_done": self.not_done}
-        return gates | facts | {name: value for name, value in more.items() if value}
+        if "checkpoint" in facts and Path(trainer.ckpt_path).resolve().parent.parent != self.folder.resolve():
+            facts["checkpoint"] = str(trainer.ckpt_path)  # another run's
+        more = {"large_model": usage, "not_done": self.not_done}
+        found = gates | facts | more
+        return {name: value for name, value in found.items() if value or name not in ("calibrated", *more)}
 
     def on_predict_end(self, trainer: Any, module: Any) -> None:
         columns = self._gathered()
         usage = usage_of(module.teacher, columns["called"])
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            self._leave_predictions(columns, trainer.datamodule)
+            facts = self._facts(trainer, module, usage)
+            folder = self._folder_of("predict", facts)
+            write_json(folder / "predict.json", facts)
+            self._leave_predictions(folder, columns, trainer.datamodule)
             print_usage(usage)
 
-    def _leave_predictions(self, columns: Columns, data: KCMDataModule) -> None:
-        path = self.folder / "predict.jsonl"
+    def _leave_predictions(self, folder: Path, columns: Columns, data: KCMDataModule) -> None:
+        path = folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
         say(f"predictions: {path}")
 

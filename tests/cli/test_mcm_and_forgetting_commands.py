@@ -127,9 +127,7 @@ def test_a_sequence_of_other_groups_or_another_model_is_refused(kcm, capsys):
         assert "needs a KCMModule" in refused(
             kcm, capsys, command, "--config", "runs/forgetting/0/config.yaml"
         )
-    with pytest.raises(
-        InputError, match=r"holds a run of SequentialTraining, not of judge"
-    ):
+    with pytest.raises(InputError, match=r"holds a run of SequentialTraining, not of judge"):
         load("runs/forgetting/0")
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from kcm_lightning.cli.results_folder import results_folder
+from kcm_lightning.results.results_folder import results_folder
 
 MODEL = {"class_path": "Model", "init_args": {"thresholds": {"judge": 0.9}, "cache": None}}
 DATA = {"class_path": "Data", "init_args": {"root": "here", "predict_folder": None}}
@@ -14,13 +14,13 @@ def config(judge=0.9, limit=None, cache=None, predict_folder=None):
     return {"model": model, "data": data, "trainer": {"limit_test_batches": limit, "precision": "32-true"}}
 
 
-def folder(run, options, command="test", checkpoint="best.ckpt"):
-    return results_folder(run, command=command, config=options, checkpoint=checkpoint)
+def folder(run, options, command="test", **content):
+    return results_folder(run, command=command, found={"config": options} | content)
 
 
-def leave(path, options, name="results.json"):
+def leave(path, options, name="results.json", **content):
     path.mkdir(parents=True, exist_ok=True)
-    (path / name).write_text(json.dumps({"config": options}))
+    (path / name).write_text(json.dumps({"config": options} | content))
 
 
 def test_the_first_results_and_those_of_the_same_options_are_the_run_s(tmp_path):
@@ -42,6 +42,26 @@ def test_what_differs_names_a_folder_of_its_own(tmp_path):
     assert all(other.parent == tmp_path / "tests" for other in others)
     assert others[0].name.startswith("judge-0.5-")
     assert others[0] == folder(tmp_path, config(judge=0.5))
+
+
+def test_results_of_other_content_are_kept_apart(tmp_path):
+    def of(large="r18", test="aa", names="cc"):
+        data = {"splits": {"test": {"sha256": test}}, "class_names": {"sha256": names}}
+        return {"large_model_identity": large, "data": data, "checkpoint": "best.ckpt"}
+
+    leave(tmp_path, config(), **of())
+    assert folder(tmp_path, config(), **of()) == tmp_path
+    others = [folder(tmp_path, config(), **of(**{part: "x"})) for part in ("large", "test", "names")]
+    assert [other.name.split("-")[0] for other in others] == ["large_model", "test_split", "class_names"]
+    foreign = {"checkpoint": "runs/1/checkpoints/best.ckpt", "checkpoint_sha256": "ab"}
+    assert folder(tmp_path, config(), **of() | foreign) != tmp_path
+    again = {"checkpoint": "best.ckpt", "checkpoint_sha256": "cd"}  # the run has been trained further
+    assert folder(tmp_path, config(), **of() | again) == tmp_path
+
+
+def test_what_earlier_versions_did_not_keep_is_no_difference(tmp_path):
+    leave(tmp_path, config())
+    assert folder(tmp_path, config(), large_model_identity="r18") == tmp_path
 
 
 def test_numbers_that_look_alike_have_different_folders(tmp_path):

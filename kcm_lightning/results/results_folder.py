@@ -10,12 +10,11 @@ from typing import Any
 # of the trainer, what makes other results; of the other options, what does not
 _TRAINER = ("limit_test_batches", "limit_predict_batches", "precision")
 _SAME_RESULTS = {
-    "answers",
+    "answers",  # recorded answers and data count by content
     "answered",
     "api_key_env",
     "budget",
     "cache",
-    "compare",
     "compile",
     "concurrency",
     "eval_batch_size",
@@ -25,43 +24,59 @@ _SAME_RESULTS = {
     "retries",
     "timeout",
 }
+_CONTENT = ("large_model", "test_split", "class_names")
 _LONGEST = 60  # characters of a folder's name
 
 
-def results_folder(run: Path, *, command: str, config: Mapping[str, Any], checkpoint: str) -> Path:
-    """The run folder for its first results, and for those of the same options when they are made anew.
+def results_folder(run: Path, *, command: str, found: Mapping[str, Any]) -> Path:
+    """The run folder for its first results, and for those of the same when they are made anew.
 
-    Results of other options go to a subfolder that is named by what differs from the first.
+    Results of other options, data, weights or of another large model go to a subfolder that is named by what
+    differs from the first.
 
     Args:
         run: the run folder.
         command: "test" or "predict".
-        config: the resolved configuration of the command, plain values only.
-        checkpoint: path of the checkpoint.
+        found: the results, as `results.json` holds them: `config`, `checkpoint`, and where they are known
+            `checkpoint_sha256`, `large_model_identity` and `data`.
 
     Returns:
         The folder, which need not exist: `run`, or for instance `run/tests/judge-0.9-0a1b2c3d`.
     """
-    now = _options(config, checkpoint)
+    now = _described(found)
     first = _written(run / ("results.json" if command == "test" else "predict.json")) or now
-    differ = {name: now.get(name) for name in sorted({*now, *first}) if now.get(name) != first.get(name)}
+    # what earlier versions did not keep is unknown
+    names = sorted({*now, *first} - {name for name in _CONTENT if None in (now.get(name), first.get(name))})
+    differ = {name: now.get(name) for name in names if now.get(name) != first.get(name)}
     return run / {"test": "tests", "predict": "predictions"}[command] / _name(differ) if differ else run
 
 
 def _written(path: Path) -> dict[str, Any] | None:
-    """Options of the results that are there; None where there are none."""
+    """What the results that are there are of; None where there are none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return _options(found["config"], found.get("checkpoint", "best.ckpt"))
+        return _described(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _options(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
-    """What makes a difference to results, by its name."""
+def _described(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Options and content that make a difference to results, by name."""
+    data = found.get("data") or {}
+    content = {
+        "large_model": found.get("large_model_identity"),
+        "test_split": (data.get("splits") or {}).get("test", {}).get("sha256"),
+        "class_names": (data.get("class_names") or {}).get("sha256"),
+    }
+    checkpoint = found.get("checkpoint", "best.ckpt")
+    if Path(checkpoint).name != checkpoint:  # none of the run's own, which training goes on with
+        content["checkpoint_sha256"] = found.get("checkpoint_sha256")
+    return _options(found["config"]) | content | {"checkpoint": Path(checkpoint).stem}
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: config[name] for name in ("model", "data")}
     parts["trainer"] = {name: config["trainer"].get(name) for name in _TRAINER}
-    flat: dict[str, Any] = {"checkpoint": Path(checkpoint).stem}
+    flat: dict[str, Any] = {}
 
     def walk(tree: Any, names: tuple[str, ...]) -> None:
         if names and names[-1] in _SAME_RESULTS:
@@ -80,13 +95,17 @@ def _options(config: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
 def _name(differ: Mapping[str, Any]) -> str:
     """A folder's name that says what differs, gates first; a digest ends it where it cannot say all."""
     ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name))
-    words = [f"{name.split('.')[-1]}-{_word(differ[name])}" for name in ordered if "temperatures" not in name]
+    words = [
+        f"{name.split('.')[-1]}-{_word(name, differ[name])}" for name in ordered if "temperatures" not in name
+    ]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words)).strip("-.")
     digest = hashlib.sha256(json.dumps(differ, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"{plain[:_LONGEST]}-{digest}"
 
 
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
+    if name == "large_model":  # long, and full of paths
+        return hashlib.sha256(str(value).encode()).hexdigest()[:8]
     if isinstance(value, float):
         return f"{value:.4g}"
     return Path(value).name if isinstance(value, str) else str(value)
