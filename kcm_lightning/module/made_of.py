@@ -62,7 +62,7 @@ class MadeOf:
             ValueError: it is none of these.
         """
         kinds = {"layers": dict, "settings": dict, "classes": list, "data": dict, "options": list}
-        known = {"options": []} | found if isinstance(found, dict) else {}
+        known: Plain = {"options": []} | found if isinstance(found, dict) else {}
         if not all(isinstance(known.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("not what weights are of")
         return cls(**{name: known[name] for name in kinds})

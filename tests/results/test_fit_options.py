@@ -3,7 +3,6 @@ beginning."""
 
 import copy
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -125,11 +124,10 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(tiny_classifier, tmp_path):
     before = {name: (run / name).read_bytes() for name in ("config.yaml", "data.json")}
     resume = ["fit", "--config", str(run / "config.yaml"), "--ckpt_path=last", "--run=run"]
     resume += ["--model.student_phase.epochs=2"]
-    for option in ("model.loss=plain", "seed_everything=7", "model.judge.grid_range=[-3,3]"):
-        name, _, value = option.partition("=")
-        with pytest.raises(AssertionError, match=rf"error: .*--{name} was .*, is {re.escape(value[:2])}") as error:
-            kcm(tmp_path, *resume, f"--{option}")
-        assert "Traceback" not in str(error.value)
+    said = "--seed_everything was 3, is 7; --model.loss was logit_adjusted, is plain; leave them"
+    with pytest.raises(AssertionError, match=rf"error: the run .*{said}") as error:
+        kcm(tmp_path, *resume, "--seed_everything=7", "--model.loss=plain")
+    assert "Traceback" not in str(error.value)
     weights = next(large.glob("*.safetensors"))
     content = weights.read_bytes()
     weights.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])  # a bit of the last weight
@@ -146,9 +144,6 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(tiny_classifier, tmp_path):
     # in a new folder, too, it goes on as it began
     elsewhere = ["fit", "--config", str(run / "config.yaml"), "--run=new"]
     elsewhere += [f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}", "--model.student_phase.epochs=3"]
-    with pytest.raises(AssertionError, match=r"--model.direction was forward, is reverse"):
-        kcm(tmp_path, *elsewhere, "--model.direction=reverse")
-    assert not (tmp_path / "new").exists()
     kcm(tmp_path, *elsewhere)
     assert torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 3
     ids = [json.loads((tmp_path / name / "data.json").read_text())["run_id"] for name in ("run", "new")]
