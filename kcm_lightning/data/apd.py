@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
 from kcm_lightning.data.download import download
+from kcm_lightning.data.own_inputs import check_list
 from kcm_lightning.data.review_store import (
     CLASSES,
     RULES,
@@ -24,6 +25,7 @@ from kcm_lightning.data.review_store import (
 )
 from kcm_lightning.data.reviews import CATEGORIES, MAX_LINE, review_file
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import check_path
 from kcm_lightning.utils.hugging_face import from_pretrained
 from kcm_lightning.utils.tokens import PADDING, is_text
 
@@ -36,7 +38,8 @@ class APD(KCMDataModule):
     A review's sample id is a hash of its text. All reviews of a product are on one side of the split; where
     the product is not known, all copies of a text. What balancing leaves out of the training side, and its
     reviews of 3 stars, are the pool: they can be distilled on, since that needs no label. Lines that hold no
-    review, or more than 500,000 bytes, are left out, counted and named.
+    review, or more than 500,000 bytes, are left out, counted and named. Of copies of a text the first
+    counts; those that it contradicts (good and bad, or 3 stars) are counted and said.
 
     Args:
         root: folder with `reviews_<Category>_5.json[.gz]` (2014) or `<Category>_5.json[.gz]` (2018).
@@ -86,6 +89,8 @@ class APD(KCMDataModule):
             raise InputError(
                 "--data: test_share + val_share and token_dropout must be below 1, max_tokens at least 1"
             )
+        for option, path in (("root", root), ("category", category), ("prepared", prepared)):
+            check_path(f"--data.{option}", path)
         self.root, self.category, self.download = Path(root), category, download
         self.tokenizer_name = tokenizer
         self.max_tokens, self.balance, self.prepared = max_tokens, balance, Path(prepared)
@@ -200,8 +205,7 @@ class APD(KCMDataModule):
 
     def batch_of(self, inputs: Sequence[str]) -> Batch:
         """A batch of texts."""
-        if isinstance(inputs, str) or not inputs or not all(isinstance(text, str) for text in inputs):
-            raise InputError("reviews must be a list of texts")
+        check_list(inputs, str, "reviews must be a list of texts")
         for number, text in enumerate(inputs):
             if len(text) > MAX_LINE:
                 raise InputError(f"text {number} has {len(text):,} characters: at most {MAX_LINE:,} are read")

@@ -15,7 +15,9 @@ PUBLISHED = {"dataset_coco": "coco", "dataset_flickr30k": "flickr30k", "dataset_
 for _split in ("train", "val", "test"):
     PUBLISHED |= {f"captions_{_split}{year}": "coco" for year in (2014, 2017)}
 SPLITS = ("train", "val", "test")
-NO_TEXT, NO_IMAGE = "captions without a word", "captions of no image"  # what is left out
+# what is left out
+NO_TEXT, NO_IMAGE = "captions without a word", "captions of no image"
+TWICE = "captions that are there twice"
 
 
 @dataclass
@@ -117,7 +119,7 @@ def read_karpathy(file: Path, images: Path, left_out: Counter[str]) -> list[Capt
         try:
             folder = _kind(row, dict).get("filepath") or "."
             path = images / _file_name(folder) / _file_name(row["filename"])
-            captions = [_kind(sentence, dict)["raw"] for sentence in _kind(row["sentences"], list)]
+            captions = _sentences(row["sentences"], left_out)
             split = "train" if row["split"] == "restval" else str(row["split"])
         except KeyError as error:
             raise InputError(f"{file} is not in Karpathy's format: image {number} lacks {error}") from error
@@ -125,6 +127,20 @@ def read_karpathy(file: Path, images: Path, left_out: Counter[str]) -> list[Capt
             raise InputError(f"{file} is not in Karpathy's format: image {number}: {error}") from error
         found.append(CaptionedImage(path, _with_words(captions, left_out), split))
     return found
+
+
+def _sentences(sentences: Any, left_out: Counter[str]) -> list:
+    """The captions of one of Karpathy's images; a sentence with an id and text that are there is counted."""
+    captions, seen = [], set()
+    for sentence in _kind(sentences, list):
+        caption, own = _kind(sentence, dict)["raw"], sentence.get("sentid")
+        entry = repr((own, caption))
+        if own is not None and entry in seen:
+            left_out[TWICE] += 1
+            continue
+        seen.add(entry)
+        captions.append(caption)
+    return captions
 
 
 def read_official(file: Path, images: Path, split: str, left_out: Counter[str]) -> list[CaptionedImage]:
@@ -151,7 +167,7 @@ def read_official(file: Path, images: Path, split: str, left_out: Counter[str]) 
                 "joined? each image needs an id of its own, and its captions that id"
             )
         names[own] = name
-    captions = _captions_by_image(file, content.get("annotations"))
+    captions = _captions_by_image(file, content.get("annotations"), left_out)
     left_out[NO_IMAGE] += sum(len(of_one) for own, of_one in captions.items() if own not in names)
     return [
         CaptionedImage(images / names[own], _with_words(captions.get(own, []), left_out), split)
@@ -159,13 +175,21 @@ def read_official(file: Path, images: Path, split: str, left_out: Counter[str]) 
     ]
 
 
-def _captions_by_image(file: Path, notes: Any) -> dict[int | str, list]:
+def _captions_by_image(file: Path, notes: Any, left_out: Counter[str]) -> dict[int | str, list]:
+    """Captions by the ids of their images; an entry with an id, image and text that are there is counted."""
     if not isinstance(notes, list):
         raise InputError(f"{file} is no file of captions: it holds no list `annotations`")
     captions: dict[int | str, list] = {}
+    seen: set[str] = set()
     for number, note in enumerate(notes):
         try:
-            captions.setdefault(_image_id(_kind(note, dict)["image_id"]), []).append(note["caption"])
+            image, caption = _image_id(_kind(note, dict)["image_id"]), note["caption"]
+            entry = repr((note.get("id"), image, caption))
+            if note.get("id") is not None and entry in seen:  # two people may say the same
+                left_out[TWICE] += 1
+                continue
+            seen.add(entry)
+            captions.setdefault(image, []).append(caption)
         except KeyError as error:
             raise InputError(f"{file} is no file of captions: entry {number} lacks {error}") from error
         except ValueError as error:

@@ -10,6 +10,7 @@ from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.images import LongTailedImages
 from kcm_lightning.data.longtail import class_counts, keep_counts
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import check_path
 
 
 class CIFAR100LT(LongTailedImages):
@@ -79,6 +80,7 @@ class CIFAR100LT(LongTailedImages):
             raise InputError(
                 "--data.test_images=all needs unused training images, and `balanced` leaves none"
             )
+        check_path("--data.root", root)
         self.root, self.profile, self.download = root, profile, download
         self.test_images, self.subset_seed = test_images, subset_seed
 

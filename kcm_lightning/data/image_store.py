@@ -12,8 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kcm_lightning.data.prepared import read_prepared, written_whole
+from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.image_io import open_image, shown
+from kcm_lightning.utils.strict_json import parse_json
 
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 RULES = 2  # a folder that was made when images were read by other rules is not used
 _AT_ONCE = 256
 
@@ -30,6 +33,23 @@ def shrink(path: Path, size: int) -> np.ndarray:
     left, top = (width - side) // 2, (height - side) // 2
     image = image.resize((size, size), box=(left, top, left + side, top + side), reducing_gap=2.0)
     return np.asarray(image).transpose(2, 0, 1)
+
+
+def shrunken(paths: list[Path], size: int) -> Tensor:
+    """The middle squares of images, uint8, shape `(B, 3, size, size)`.
+
+    Raises:
+        InputError: some cannot be read; they are named.
+    """
+    pixels, bad = [], {}
+    for path in paths:
+        try:
+            pixels.append(torch.from_numpy(shrink(path, size).copy()))
+        except OSError as error:
+            bad[path] = str(error)
+    if bad:
+        raise InputError(missing_or_damaged(bad))
+    return torch.stack(pixels)
 
 
 def _shrink_and_hash(path: Path, size: int) -> tuple[np.ndarray, int, str | None]:
@@ -56,7 +76,7 @@ class ImageStore:
 
     def __init__(self, folder: Path):
         with read_prepared(folder):
-            facts = json.loads((folder / "facts.json").read_text())
+            facts = parse_json((folder / "facts.json").read_bytes())
             shape = (facts["images"], 3, facts["size"], facts["size"])
             self._pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r", shape=shape)
             self.bad: dict[int, str] = {int(number): why for number, why in facts["bad"].items()}
@@ -85,6 +105,26 @@ class ImageStore:
             (unfinished / "facts.json").write_text(json.dumps(facts))
 
 
+def image_files(folder: Path, option: str) -> list[Path]:
+    """The images of a folder and of those in it, by their names.
+
+    Args:
+        folder: the folder.
+        option: the option that names it, for the error.
+
+    Raises:
+        InputError: there are none, or the folder cannot be read.
+    """
+    try:
+        files = folder.rglob("*") if folder.is_dir() else ()
+        paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise InputError(f"{option}: {shown(folder)} cannot be read: {error.strerror}") from error
+    if not paths:
+        raise InputError(f"{option}: there are no images in {str(folder)!r}")
+    return paths
+
+
 def missing_or_damaged(bad: dict[Path, str], then: str = "") -> str:
     """Names the first of some images, and says what is wrong with the very first.
 
@@ -103,3 +143,9 @@ def state_of(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return state.st_size, state.st_mtime_ns
+
+
+def as_it_is_now(path: Path) -> str:
+    """A file's name and state: its content may change while its name stays, and a cache has to know."""
+    real = Path(os.path.realpath(path))  # `Path.resolve` raises where links lead in a circle
+    return " ".join(map(str, (shown(real), *state_of(path))))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +25,22 @@ from kcm_lightning.data.caption_files import (
 )
 from kcm_lightning.data.contents import content_id, digest
 from kcm_lightning.data.download import fetch_and_unpack
-from kcm_lightning.data.image_store import RULES, ImageStore, missing_or_damaged, shrink, state_of
+from kcm_lightning.data.image_store import (
+    RULES,
+    ImageStore,
+    as_it_is_now,
+    image_files,
+    missing_or_damaged,
+    shrunken,
+    state_of,
+)
 from kcm_lightning.data.images import normalize
+from kcm_lightning.data.own_inputs import check_list
 from kcm_lightning.data.vocabulary import Vocabulary
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import check_path
 from kcm_lightning.utils.hugging_face import from_pretrained
-from kcm_lightning.utils.image_io import known_as, plain_path, shown
+from kcm_lightning.utils.image_io import known_as, plain_path
 from kcm_lightning.utils.json_lines import read_json_lines
 from kcm_lightning.utils.tokens import PADDING
 
@@ -38,7 +49,6 @@ ZIPS = {  # and what they unpack to; Karpathy's split of COCO is of the images o
     "http://images.cocodataset.org/zips/train2014.zip": "train2014",
     "http://images.cocodataset.org/zips/val2014.zip": "val2014",
 }
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 class MSCOCO(CaptionDataModule):
@@ -107,6 +117,8 @@ class MSCOCO(CaptionDataModule):
             )
         if unknown := ", ".join(set(annotations or {}) - set(SPLITS)):
             raise InputError(f"--data.annotations.{unknown}: the splits are {', '.join(SPLITS)}")
+        for option, path in (("root", root), ("predict_folder", predict_folder), ("prepared", prepared)):
+            check_path(f"--data.{option}", path or "")
         self.root, self.captions, self.annotations, self.images_in = Path(root), captions, annotations, images
         self.answered, self.download, self.bad_images = answered, download, bad_images
         self.image_size, self.tokenizer = image_size, tokenizer
@@ -229,11 +241,7 @@ class MSCOCO(CaptionDataModule):
         """The images of `predict_folder`, or the test split; what cannot be read is named and left out."""
         if self.predict_folder is None:
             return super().predict_dataloader()
-        folder = Path(self.predict_folder)
-        files = folder.rglob("*") if folder.is_dir() else ()
-        paths = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise InputError(f"--data.predict_folder: there are no images in {self.predict_folder!r}")
+        paths = image_files(Path(self.predict_folder), "--data.predict_folder")
         store = self._decoded(paths)
         self.unreadable = {paths[number]: why for number, why in store.bad.items()}
         kept = torch.tensor([n for n in range(len(paths)) if n not in store.bad], dtype=torch.long)
@@ -243,8 +251,7 @@ class MSCOCO(CaptionDataModule):
                 + missing_or_damaged(self.unreadable)
             )
         images = [CaptionedImage(path, [], "predict") for path in paths]
-        # a folder's images may change while its name stays: size and time tell a cache
-        names = [" ".join(map(str, (shown(path.resolve()), *state_of(path)))) for path in paths]
+        names = [as_it_is_now(path) for path in paths]
         tokens = torch.zeros(len(paths), 1, self.max_length, dtype=torch.long)
         whole, self.batches = self.batches, CaptionBatches(images, store, tokens, names)
         try:
@@ -283,16 +290,8 @@ class MSCOCO(CaptionDataModule):
             target = captions[:, 0]
         return {**batch, "small": normalize(pixels, self.mean, self.std), "target": target}
 
-    def batch_of(self, inputs: list[str]) -> Batch:
+    def batch_of(self, inputs: Sequence[str | Path]) -> Batch:
         """A batch of a user's images, by their paths."""
-        if isinstance(inputs, str | Path) or not inputs:
-            raise InputError("images must be a list of paths")
-        inputs, pixels, bad = [str(path) for path in inputs], [], {}
-        for path in map(Path, inputs):
-            try:
-                pixels.append(torch.from_numpy(shrink(path, self.image_size).copy()))
-            except OSError as error:
-                bad[path] = str(error)
-        if bad:
-            raise InputError(missing_or_damaged(bad))
-        return {"large": inputs, "small": normalize(torch.stack(pixels), self.mean, self.std)}
+        check_list(inputs, (str, Path), "images must be a list of paths")
+        pixels = shrunken([Path(path) for path in inputs], self.image_size)
+        return {"large": [str(path) for path in inputs], "small": normalize(pixels, self.mean, self.std)}

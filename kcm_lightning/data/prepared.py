@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
         raise
 
 
+# what numpy, zipfile and json raise of damaged files is of many kinds
+_DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError),
+    *(RuntimeError, MemoryError, BadZipFile, zlib.error),
+)
+
+
 @contextmanager
 def read_prepared(folder: Path) -> Iterator[None]:
     """While a folder of prepared data is read: says so in one line where it is damaged.
@@ -60,7 +68,7 @@ def read_prepared(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"--data.prepared: {folder} is damaged ({error}): delete it, and it is made anew"
         ) from error

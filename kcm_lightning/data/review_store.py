@@ -21,11 +21,12 @@ from kcm_lightning.data.reviews import (
     side_of,
 )
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.strict_json import parse_json
 
 CLASSES = ("negative", "positive")
 SPLITS = ("unused", "train", "pool", "val", "test")
 UNLABELLED = -1
-RULES = 2  # a folder that was made when reviews were read by other rules is not used
+RULES = 3  # a folder that was made when reviews were read by other rules is not used
 _AT_ONCE = 1_000  # reviews that are tokenized together,
 _LETTERS_AT_ONCE = 500_000  # or letters: the tokenizer takes up to 300 bytes for each
 _BEGINNING = 50_000  # letters of a text that are tokenized, if they are enough
@@ -74,7 +75,7 @@ class ReviewStore(Dataset):
             self.lengths = torch.from_numpy(np.diff(self._token_ends, prepend=0))
             self._tokens = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r")
             self._texts = np.memmap(folder / "texts.bin", dtype=np.uint8, mode="r")
-            self.facts = json.loads((folder / "facts.json").read_text())
+            self.facts = parse_json((folder / "facts.json").read_bytes())
             if len(self._tokens) != self._token_ends[-1] or len(self._texts) != self._text_ends[-1]:
                 raise ValueError("tokens or texts have another length than the table says")
 
@@ -179,12 +180,14 @@ class _Writer:
         self.texts.close()
 
     def read(self, category: str, path: Path) -> None:
-        skipped, copies, number = Skipped(), 0, len(self.facts["categories"])
+        skipped, copies, contradicting = Skipped(), 0, 0
+        number = len(self.facts["categories"])
         for review in read_reviews(path, skipped):
             mark = sample_id_of(normalized(review.text))
             side = side_of(review, self.recipe.test_share, self.recipe.val_share)
             if mark in self.seen:
                 copies += 1
+                contradicting += self.rows.label[self.seen[mark]] != _label_of(review)
                 self._move_if_tested(self.seen[mark], side)
                 continue
             self.seen[mark] = len(self.rows.key)
@@ -199,6 +202,7 @@ class _Writer:
             "blank_lines": skipped.blank,
             "without_text_or_stars": skipped.empty,
             "copies": copies,
+            "contradicting_copies": contradicting,
         }
 
     def _move_if_tested(self, row: int, side: str) -> None:
@@ -209,7 +213,7 @@ class _Writer:
             self.rows.split[row] = SPLITS.index("unused" if self.rows.label[row] == UNLABELLED else side)
 
     def _note(self, review: Review, category: int, side: str) -> None:
-        label = UNLABELLED if review.stars == 3 else int(review.stars > 3)
+        label = _label_of(review)
         if label == UNLABELLED:  # neither good nor bad: only what needs no label can use it
             side = "pool" if side == "train" else "unused"
         rows = self.rows
@@ -258,6 +262,10 @@ class _Writer:
         (self.folder / "facts.json").write_text(json.dumps(self.facts))
 
 
+def _label_of(review: Review) -> int:
+    return UNLABELLED if review.stars == 3 else int(review.stars > 3)
+
+
 _LEFT_OUT = {"broken": "lines that are no JSON object", "too_long": f"lines over {MAX_LINE:,} bytes"}
 
 
@@ -270,6 +278,8 @@ def left_out(facts: dict[str, Any]) -> str:
             parts.append(f"{count} {what} ({first}{', ...' if count > 10 else ''})")
     if count := facts["without_text_or_stars"]:
         parts.append(f"{count} lines without text or a whole number of stars from 1 to 5")
+    if count := facts["contradicting_copies"]:
+        parts.append(f"{count} copies of a review with another rating than the first, which counts")
     return "; ".join(parts)
 
 

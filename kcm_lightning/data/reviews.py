@@ -103,6 +103,8 @@ def read_reviews(path: Path, skipped: Skipped) -> Iterator[Review]:
             raise InputError(
                 f"{path} is cut off after {skipped.read} lines: delete it and fetch it again"
             ) from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     _refuse_rubbish(path, skipped)
 
 

@@ -5,6 +5,7 @@ from kcm_lightning.large.base import LargeClassifier, LargeModel
 from kcm_lightning.large.caption_cache import CachedCaptioner
 from kcm_lightning.large.captioner import LargeCaptioner
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import check_path
 
 
 def with_cache(model: LargeModel, folder: str) -> LargeModel:
@@ -17,6 +18,7 @@ def with_cache(model: LargeModel, folder: str) -> LargeModel:
     Raises:
         InputError: the folder cannot be used, or the model is of neither kind.
     """
+    check_path("--model.cache", folder)
     if model.keeps_own_answers:
         return model
     if isinstance(model, LargeCaptioner):

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -141,8 +142,23 @@ def test_a_users_own_texts(make):
     data = make()
     batch = data.batch_of(["great box", "awful", ""])
     assert batch["small"].shape == (3, 2) and batch["large"][1] == "awful"
-    for wrong in ("one text", [], [1]):
-        with pytest.raises(InputError, match="list of texts"):
+    assert data.batch_of(("great box",))["large"] == ["great box"]
+    for wrong, said in (
+        ("one text", "not str"),
+        (b"one text", "not bytes"),
+        ([], "this one is empty"),
+        ([1], "number 0 is int"),
+        (["a", None], "number 1 is NoneType"),
+        (torch.zeros(2, 3), "not Tensor"),
+        (torch.zeros(0), "not Tensor"),
+        (np.array(["a", "b"]), "not ndarray"),
+        ({"a": 1}, "not dict"),
+        ({"a"}, "not set"),
+        (iter(["a"]), "not list_iterator"),
+        (None, "not NoneType"),
+        (5, "not int"),
+    ):
+        with pytest.raises(InputError, match=f"reviews must be a list of texts.* {said}$"):
             data.batch_of(wrong)
 
 

@@ -89,6 +89,18 @@ def test_captions_without_a_word_or_an_image_are_counted(read):
     assert left_out == {"captions without a word": 5, "captions of no image": 2}
 
 
+def test_entries_that_are_there_twice_are_counted(read):
+    """Files that were joined had every caption twice, unsaid."""
+    content = official([1, 2], [(1, "one"), (1, "two"), (2, "two"), (2, "two")])  # two people say the same
+    content["annotations"] += [dict(note) for note in content["annotations"][:3]]
+    found, left_out = read(content)
+    assert found == {"0.jpg": ["one", "two"], "1.jpg": ["two", "two"]}
+    assert left_out == {"captions that are there twice": 3}
+    for note in content["annotations"]:
+        note.pop("id")  # then nobody can say
+    assert read(content)[0] == {"0.jpg": ["one", "two", "one", "two"], "1.jpg": ["two"] * 3}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -123,6 +135,12 @@ def test_karpathys_captions_without_a_word_are_counted(read):
     ]
     found, left_out = read({"images": rows}, read_karpathy)
     assert found == {"0.jpg": ["one"], "1.jpg": ["caption 1"]} and left_out == {"captions without a word": 3}
+
+
+def test_karpathys_sentences_that_are_there_twice_are_counted(read):
+    sentences = [{"raw": "one", "sentid": 1}, {"raw": "one", "sentid": 2}, {"raw": "one", "sentid": 1}]
+    found, left_out = read({"images": [karpathy(0, sentences=sentences)]}, read_karpathy)
+    assert found == {"0.jpg": ["one", "one"]} and left_out == {"captions that are there twice": 1}
 
 
 @pytest.mark.parametrize(

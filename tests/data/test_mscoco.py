@@ -1,6 +1,7 @@
 """Captioned images: formats, vocabulary, damaged and odd files, and what an answered file leaves out."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -337,6 +338,57 @@ def test_a_users_odd_images_are_read_or_named_with_the_reason(make, tmp_path, mo
     assert [path.rpartition("/")[2] for path in batch["large"]] == ["deep.tif", "exif.jpg"]
     reasons = {path.name: why for path, why in data.unreadable.items()}
     assert reasons["large.png"] == "90 x 90 pixels are more than 5,000" and "32 bits" in reasons["float.tif"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "not Tensor"),
+        (np.zeros(3), "not ndarray"),
+        ("a.jpg", "not str"),
+        (Path("a.jpg"), "not PosixPath"),
+        ([], "this one is empty"),
+        ([5], "number 0 is int"),
+        (None, "not NoneType"),
+        (5, "not int"),
+    ],
+)
+def test_what_is_no_list_of_paths_is_one_line(make, wrong, said):
+    with pytest.raises(InputError, match=f"images must be a list of paths.* {said}$"):
+        make(setup=False).batch_of(wrong)
+
+
+def test_links_that_lead_in_a_circle_are_named_and_the_others_captioned(make, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    Image.new("RGB", (20, 20), "red").save(folder / "red.png")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "there.png").symlink_to(folder / "back.png")
+    (folder / "back.png").symlink_to(folder / "there.png")
+    (folder / "nowhere.png").symlink_to(tmp_path / "none")
+    (folder / "around").symlink_to(folder)
+    (folder / "folder.png").mkdir()
+    data = make()
+
+    class OneProcess:
+        world_size, global_rank, training = 1, 0, False
+
+    data.predict_folder, data.trainer = str(folder), OneProcess()
+    (batch,) = data.predict_dataloader()
+    assert [path.rpartition("/")[2] for path in batch["large"]] == ["red.png"]
+    bad = {path.name for path in data.unreadable}
+    assert bad == {"loop.png", "there.png", "back.png", "nowhere.png", "folder.png"}
+    with pytest.raises(InputError, match=r"1 images are missing or damaged: .*loop\.png"):
+        data.batch_of([folder / "loop.png"])
+
+
+def test_an_option_that_is_no_path_is_one_line(make):
+    for option in ("root", "predict_folder", "prepared"):
+        with pytest.raises(InputError, match=f"--data.{option}: 'a.x00b' holds a character that no path has"):
+            make(setup=False, **{option: "a\0b"})
+    for option in ("captions", "answered"):
+        with pytest.raises(InputError, match="there is no"):
+            make(**{option: "a\0b"})
 
 
 @pytest.mark.parametrize(

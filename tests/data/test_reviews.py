@@ -96,9 +96,32 @@ def test_what_was_left_out_is_said_and_adds_up(tmp_path, word_tokenizer):
         "blank_lines": 1,
         "without_text_or_stars": 0,
         "copies": 1,
+        "contradicting_copies": 0,
     }
     used = sum(found[split]["samples"] for split in ("train", "val", "test", "pool"))
     assert used + found["unused"] + 1 + 1 + 1 + 1 == facts["lines"]
+
+
+def test_the_same_review_with_both_labels_is_counted_and_said(tmp_path, word_tokenizer):
+    reviews = rows(600, seed=3)
+    other = {1.0: 5.0, 2.0: 3.0, 4.0: 2.0, 5.0: 5.0, 3.0: 3.0}  # 5 and 3 stars as they are
+    copies = [
+        {**row, "reviewText": row["reviewText"].upper(), "overall": other[row["overall"]]} for row in reviews
+    ]
+    content = "\n".join(map(json.dumps, [*reviews, *copies]))
+    (tmp_path / "reviews_Baby_5.json").write_text(content)
+    data = APD(
+        str(tmp_path), "Baby", tokenizer=str(word_tokenizer), prepared=str(tmp_path / "p"), balance=False
+    )
+    contradicting = sum(row["overall"] in (1.0, 2.0, 4.0) for row in reviews)
+    with pytest.warns(UserWarning, match=f"left out: {contradicting} copies of a review with another rating"):
+        data.setup()
+    facts = data.fingerprint()["read"]["Baby"]
+    assert facts["copies"] == 600 and facts["contradicting_copies"] == contradicting > 200
+    stars = {row["reviewText"]: row["overall"] for row in reviews}  # the first rating counts
+    for split in ("train", "val", "test"):
+        batch = data.batches[data.positions[split]]
+        assert [stars[text] > 3 for text in batch["large"]] == batch["target"].bool().tolist()
 
 
 def test_a_file_of_one_endless_line_has_no_review(tmp_path, word_tokenizer):

@@ -359,3 +359,13 @@ def test_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--model\.cache.*file"):
         CachedClassifier(Counting(), str(tmp_path / "file"))
+
+
+def test_a_folder_that_is_no_path_is_one_line(tiny_classifier):
+    """YAML can hold a NUL, which no path has."""
+    for folder in ("a\0b", "\ud800"):
+        with pytest.raises(
+            InputError, match=r"--model\.cache: .* holds a character that no path has"
+        ) as found:
+            with_cache(ImageClassifier(str(tiny_classifier(3))), folder)
+        assert "\n" not in str(found.value)
