@@ -1,8 +1,9 @@
 """What images in memory have to be: their type, size, values, labels and splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -109,6 +110,27 @@ def check_splits(positions: Mapping[str, Any], count: int, who: str) -> None:
 
 
 _USE = {"train": "train on", "val": "validate on", "test": "test on"}
+
+
+def plain_names(class_names: Any, who: str) -> list:
+    """Class names as texts and plain numbers, which JSON can hold: those of NumPy and torch as Python's own.
+
+    Args:
+        class_names: in the order of the labels.
+        who: the data module's name, for the error.
+
+    Raises:
+        InputError: they are no list, or one is neither a text nor a number.
+    """
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(f"{who}.class_names must be a list of texts, not {type(class_names).__name__}")
+    scalars = (np.generic, Tensor)
+    names = [name.item() if isinstance(name, scalars) and not name.ndim else name for name in class_names]
+    if other := [name for name in names if not isinstance(name, str | int | float)]:
+        raise InputError(
+            f"{who}.class_names: {repr(other[0])[:60]} is neither a text nor a number: take str(...) of it"
+        )
+    return names
 
 
 def check_labels(

@@ -15,6 +15,7 @@ from kcm_lightning.data.image_checks import (
     check_labels,
     check_splits,
     check_statistics,
+    plain_names,
 )
 from kcm_lightning.data.longtail import shots, thirds
 from kcm_lightning.utils.errors import InputError
@@ -127,6 +128,7 @@ class LongTailedImages(KCMDataModule):
         who = type(self).__name__
         check_images(self.images, who)
         check_statistics(self.mean, self.std, who)
+        self.class_names = plain_names(self.class_names, who)
         check_splits(self.positions, count=len(self.images), who=who)
         check_labels(
             self.labels, self.positions, count=len(self.images), class_names=self.class_names, who=who

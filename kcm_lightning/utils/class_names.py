@@ -97,6 +97,7 @@ def class_order(own: Sequence[Any], wanted: Sequence[str], *, labels: Labels, op
     [1, 0]
     """
     in_order = list(range(len(wanted)))
+    own, wanted = list(map(str, own)), list(map(str, wanted))  # numbers are names too
     if isinstance(labels, Mapping):
         own = _renamed(own, wanted, labels, option)
     found, asked = _keys(own, wanted)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,3 +157,21 @@ def _example() -> str:
     """The data module that the documentation shows."""
     page = (ROOT / "docs" / "own_data.md").read_text()
     return page.split("```python\n")[1].split("```")[0]
+
+
+def test_class_names_that_are_numbers_stay_so_and_json_can_hold_them():
+    for names in ([3, 5], np.array([3, 5]), torch.tensor([3, 5]), list(np.array([3, 5])), range(3, 7, 2)):
+        data = Own(IMAGES, LABELS, **SPLITS)
+        data.read = lambda data=data, names=names: (Own.read(data), setattr(data, "class_names", names))
+        data.setup()
+        assert data.class_names == [3, 5] and json.dumps(data.class_names) == "[3, 5]"
+    for wrong, said in (
+        (["a", None], "class_names: None is neither a text nor a number: take str"),
+        ([("a",), ("b",)], r"class_names: \('a',\) is neither a text nor a number"),
+        ("ab", "class_names must be a list of texts, not str"),
+        (None, "class_names must be a list of texts, not NoneType"),
+    ):
+        data = Own(IMAGES, LABELS, **SPLITS)
+        data.read = lambda data=data, names=wrong: (Own.read(data), setattr(data, "class_names", names))
+        with pytest.raises(InputError, match=said):
+            data.setup()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kcm_lightning.core.predictions import Query
-from kcm_lightning.large import ImageClassifier, LargeClassifier
+from kcm_lightning.large import ImageClassifier, LargeClassifier, with_cache
 from kcm_lightning.large.answer_cache import CachedClassifier
 from kcm_lightning.utils.errors import InputError
 

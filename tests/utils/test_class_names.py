@@ -32,6 +32,12 @@ def test_a_match_in_part_is_an_error_that_names_the_others(labels):
     assert """--model.teacher.labels='{"cra": "crab"}'""" in said
 
 
+def test_numbers_are_names_too():
+    assert order(["2", 0, "1"], [0, 1, 2]) == [1, 2, 0] and order([1, 0], [1, 0], "by_position") == [0, 1]
+    assert "2 of the 3 class names match" in refused(["0", "1", "two"], [0, 1, 2])
+    assert order(["a", "b"], [7, 9], {"a": 9, "b": "7"}) == [1, 0]
+
+
 def test_numbers_that_match_in_part_are_an_error():
     assert "2 of the 3" in refused(["0", "1", "2"], ["1", "2", "3"])
 
