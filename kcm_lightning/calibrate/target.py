@@ -41,6 +41,14 @@ class Target:
             raise InputError(f"target {text!r} is none of lm_rate=X, {known}=X with X from 0 to 1")
         return target
 
+    def __str__(self) -> str:
+        """As the command line takes it, each target in one spelling.
+
+        >>> str(Target.parse("lm_rate=.30")), str(Target.parse("lm_rate=1"))
+        ('lm_rate=0.3', 'lm_rate=1')
+        """
+        return f"{self.kind}={self.value:.12g}"
+
     @property
     def measure(self) -> str | None:
         """What must not drop; None for an LM rate."""

@@ -2,25 +2,28 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import yaml
-from rich.console import Console
 
 from kcm_lightning.calibrate.answer_recorder import Recorder
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
 from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
-from kcm_lightning.calibrate.output import output_path
+from kcm_lightning.calibrate.output import make_folder, output_path, write
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import print_usage, usage_of
+from kcm_lightning.results.calibrated_file import NAME
+from kcm_lightning.results.fit_record import checkpoint_facts
+from kcm_lightning.results.provenance import identity_of
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.files import write_json, write_text
 
 
 class KCMTrainer(L.Trainer):
@@ -49,8 +52,9 @@ class KCMTrainer(L.Trainer):
                 quality within X of the large model's (with hints, where it gets them) allows; fractions in
                 [0, 1].
             output: YAML to write, for later commands as a second --config, with what is expected as JSON
-                beside it. Other files are not overwritten. null, the default, is `calibrated.yaml` in the run
-                folder; where that is of another target, `calibrated-<target>.yaml`.
+                beside it. Other files are not overwritten, and earlier thresholds that are others are kept
+                under a name of their own. null, the default, is `calibrated-<target>.yaml` in the run folder;
+                `calibrated.yaml` there is a copy of the newest one.
             ckpt_path: checkpoint; the run's best one by default.
             weights_only: whether the checkpoint may hold tensors alone, as in `Trainer.validate`; null, the
                 default, is Lightning's choice.
@@ -59,7 +63,9 @@ class KCMTrainer(L.Trainer):
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
-        path = output_path(Path(self.default_root_dir), output, target)
+        path = output_path(Path(self.default_root_dir), output, goal)
+        if not self.fast_dev_run:
+            make_folder(path)
         recording = self._check(model, goal)
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
@@ -76,16 +82,27 @@ class KCMTrainer(L.Trainer):
         if not recorder.asked:  # nothing is known of the large model's answers
             expected = {"lm_rate": expected["lm_rate"]}
         report = {
-            "target": target,
+            "target": str(goal),
             "samples": len(answers),
             "temperatures": asdict(temperatures),
             "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
             "expected_on_unseen_data": expected,
-        } | ({"large_model": usage} if usage else {})
+        } | _origin(model, cast(KCMDataModule, datamodule), ckpt_path)
+        report |= {"large_model": usage} if usage else {}
         if self.is_global_zero:
-            _write(report, path, with_temperatures=recorder.has_temperatures)
-            _print(report, path)
+            _print(report)
+            newest = None if output else Path(self.default_root_dir) / NAME
+            self._leave(report, _settings(report, with_temperatures=recorder.has_temperatures), path, newest)
         return report
+
+    def _leave(self, report: dict[str, Any], settings: str, path: Path, newest: Path | None) -> None:
+        """Writes what was chosen, unless this is a try, and says how to use it."""
+        if self.fast_dev_run:
+            say("nothing is written: this was a try, --trainer.fast_dev_run")
+            return
+        if replaced := write(report, settings, path, newest):
+            say(f"note: {replaced}")
+        say(f"use them with a second --config {newest or path}")
 
     def _check(self, model: L.LightningModule, goal: Target) -> type[Recorder]:
         """Refuses what cannot be calibrated; returns what records the module's kind of answers."""
@@ -128,24 +145,30 @@ class KCMTrainer(L.Trainer):
         return recorder.recorded()
 
 
-def _write(report: dict[str, Any], path: Path, *, with_temperatures: bool) -> None:
-    """Writes the settings as YAML and the report as JSON beside it."""
+def _origin(model: KCMModule, data: KCMDataModule, checkpoint: str | None) -> dict[str, Any]:
+    """Checkpoint, data and large model that thresholds are of."""
+    return {
+        **checkpoint_facts(checkpoint),
+        "data": {"title": data.title, "val": data.fingerprint()["val"]},
+        "large_model_identity": identity_of(model),
+    }
+
+
+def _settings(report: dict[str, Any], *, with_temperatures: bool) -> str:
+    """The settings as YAML, for later commands."""
     names = ("thresholds", "temperatures") if with_temperatures else ("thresholds",)
     settings = yaml.safe_dump({"model": {"init_args": {name: report[name] for name in names}}})
-    write_json(path.with_suffix(".json"), report)  # first: it says that the other one is calibrate's
-    write_text(path, f"# {report['target']}, chosen on {report['samples']} samples\n{settings}")
+    return f"# {report['target']}, chosen on {report['samples']} samples\n{settings}"
 
 
-def _print(report: dict[str, Any], path: Path) -> None:
-    console = Console()
+def _print(report: dict[str, Any]) -> None:
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         is_score = name.startswith(("BLEU", "CIDEr"))
         title = f"expected {name.replace('_', ' ')}{' x 100' if is_score else ''}"
         value = f"{mean:.2f}{'' if is_score else ' %'}"
-        console.print(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
+        say(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
     if report["thresholds"]["student"] is None:
         target = report["target"]
-        console.print(f"no threshold meets {target} on these samples: the large model answers all of them")
-    gates = ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None)
-    console.print(f"thresholds: {gates}\nuse them with a second --config {path}", soft_wrap=True)
+        say(f"no threshold meets {target} on these samples: the large model answers all of them")
+    say("thresholds: " + ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None))

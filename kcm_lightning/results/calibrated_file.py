@@ -1,16 +1,20 @@
 """The file that `calibrate` writes: the gates' settings, and nothing that a configuration could hold else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
 
 NAME = "calibrated.yaml"
+_GATES = ("judge", "student")  # whose thresholds `calibrate` chooses
 _SETTINGS: dict[str, Any] = {"thresholds": Thresholds, "temperatures": Temperatures}
 
 
@@ -47,21 +51,66 @@ def chosen_for(configs: Iterable[str | Path], thresholds: Thresholds) -> dict[st
         thresholds: thresholds in use.
 
     Returns:
-        `target` and `samples` of the last file of `calibrate` among them; nothing where there is none, or
-        where other thresholds are in use than it has.
+        `target` and `samples` of the last file of `calibrate` among them, and the hash of the checkpoint that
+        it is of where it says so; nothing where there is none, or where other thresholds are in use than it
+        has.
     """
-    for path in reversed([Path(config) for config in configs]):
-        beside = path.with_suffix(".json")
-        if not beside.is_file():
-            continue
-        try:
-            report: Any = read_json(beside)
-            chosen = report["thresholds"]
-            if all(chosen[who] == getattr(thresholds, who) for who in ("judge", "student")):
-                return {"target": str(report["target"]), "samples": int(report["samples"])}
-        except (InputError, KeyError, TypeError, ValueError):
-            continue  # a JSON of another kind beside a configuration
+    for _, report in _reports(configs):
+        if all(report["thresholds"][who] == getattr(thresholds, who) for who in _GATES):
+            found = {"target": str(report["target"]), "samples": int(report["samples"])}
+            of = report.get("checkpoint_sha256")
+            return found | ({"checkpoint_sha256": str(of)} if of else {})
     return {}
+
+
+def check_chosen(
+    configs: Iterable[str | Path], thresholds: Thresholds, checkpoint: str | Path | None
+) -> None:
+    """Warns of thresholds that were chosen for another checkpoint of a run; refuses those of another run.
+
+    Args:
+        configs: configuration files of the command, of which some may be `calibrate`'s.
+        thresholds: thresholds in use.
+        checkpoint: checkpoint in use; None where the weights are in memory.
+
+    Raises:
+        InputError: a threshold in use is that of another run.
+    """
+    now = checkpoint_facts(checkpoint)
+    for path, report in _reports(configs):
+        chosen, then = report["thresholds"], report.get("checkpoint_sha256")
+        in_use = any(chosen[who] is not None and chosen[who] == getattr(thresholds, who) for who in _GATES)
+        if not in_use or then is None or not now or then == now["checkpoint_sha256"]:
+            continue
+        advice = "run `calibrate` for this one, or set --model.thresholds yourself"
+        run = report.get("run_id")
+        if run and now.get("run_id") and run != now["run_id"]:
+            raise InputError(
+                f"{path}: its thresholds were chosen for another run than {checkpoint}; {advice}"
+            )
+        rank_zero_warn(
+            f"{path}: its thresholds were chosen for another checkpoint ({then}) than {checkpoint} is "
+            f"({now['checkpoint_sha256']}); {advice}"
+        )
+
+
+def _reports(configs: Iterable[str | Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What lies beside files of `calibrate`, the last file first; other configurations are passed over."""
+    for path in reversed([Path(config) for config in configs]):
+        report = report_of(path)
+        thresholds = report.get("thresholds")
+        if isinstance(thresholds, dict) and all(who in thresholds for who in _GATES):
+            yield path, report
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    """What `calibrate` has left as JSON beside a YAML of thresholds; empty where there is none of its own."""
+    beside = path.with_suffix(".json")
+    try:
+        found = read_json(beside) if beside.is_file() else {}
+        return found if isinstance(found.get("target"), str) and int(found["samples"]) else {}
+    except (InputError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _refuse_others(path: str | Path, tree: dict[str, Any], place: str, known: set[str]) -> None:

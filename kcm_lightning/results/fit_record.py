@@ -5,6 +5,7 @@ on, and no later command reports or calibrates on one of them.
 """
 
 import base64
+import hashlib
 import uuid
 from itertools import zip_longest
 from pathlib import Path
@@ -34,6 +35,21 @@ def run_of(checkpoint: str | Path | None) -> Path | None:
     return folder.parent if folder.name == "checkpoints" and (folder.parent / FILE).is_file() else None
 
 
+def checkpoint_facts(path: str | Path | None) -> dict[str, str]:
+    """Name and hash of a checkpoint, and the id of its run where that is known; nothing without a file."""
+    if path is None or not Path(path).is_file():
+        return {}
+    with Path(path).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    run = run_of(path)
+    run_id = None if run is None else FitRecord(run / FILE).run_id
+    return {
+        "checkpoint": Path(path).name,
+        "checkpoint_sha256": found,
+        **({"run_id": run_id} if run_id else {}),
+    }
+
+
 def split_digests(fingerprint: Any) -> dict[str, str]:
     """Size and hash of each split, out of what `KCMDataModule.fingerprint` gives."""
     splits = fingerprint.items() if isinstance(fingerprint, dict) else ()
@@ -55,7 +71,8 @@ class FitRecord:
         self.file, self.known = file, read_json(file, largest=None)
         self.digests = split_digests(self.known.get("fingerprint"))
         self.large_model: str | None = self.known.get("large_model")
-        self.run_id: str | None = self.known.get("run_id")
+        run_id = self.known.get("run_id")
+        self.run_id: str | None = run_id if isinstance(run_id, str) else None
 
     @property
     def is_complete(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 
-from kcm_lightning.results.fit_record import check_split
+from kcm_lightning.results.fit_record import check_split, checkpoint_facts
 from kcm_lightning.utils.plain_files import read_yaml
 from kcm_lightning.utils.seed import global_seed
 
@@ -48,7 +48,7 @@ def provenance(
             "class_names": {"count": len(names), "sha256": _digest(repr(names).encode())},
         },
         "large_model_identity": large_model,
-        **_checkpoint(trainer.ckpt_path),
+        **checkpoint_facts(trainer.ckpt_path),
         "config": dict(config),
         **({"fitted_with": dict(fitted)} if fitted else {}),
     }
@@ -78,15 +78,6 @@ def identity_of(module: Any) -> str | None:
     teacher = getattr(module, "teacher", None)
     identity = None if teacher is None else str(teacher.identity)
     return identity if identity is None or len(identity) <= 300 else _digest(identity.encode())
-
-
-def _checkpoint(path: str | Path | None) -> dict[str, str]:
-    """Name and hash of the checkpoint that was tested; nothing where the weights were in memory."""
-    if path is None or not Path(path).is_file():
-        return {}
-    with Path(path).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return {"checkpoint": Path(path).name, "checkpoint_sha256": found}
 
 
 def _digest(content: bytes) -> str:
