@@ -14,7 +14,7 @@ from torch import Tensor
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
-from kcm_lightning.results.calibrated_file import read_calibrated
+from kcm_lightning.results.calibrated_file import check_chosen, read_calibrated
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
@@ -119,6 +119,7 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
     class_names, data.image_shape = _known_of_the_data(known, data)
     module.restore(read_checkpoint(checkpoint, "load"), str(checkpoint), data, class_names)
     _set_gates(module, gates, calibrated)
+    check_chosen([] if calibrated is None else [calibrated], module.thresholds, checkpoint)
     module.to(place)
     module.teacher.load(class_names, place)
     return Run(module, data, class_names, precision=str(saved["trainer"].get("precision") or "32-true"))

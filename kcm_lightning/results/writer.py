@@ -9,7 +9,7 @@ import lightning as L
 
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
-from kcm_lightning.results.calibrated_file import chosen_for
+from kcm_lightning.results.calibrated_file import check_chosen, chosen_for
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
@@ -84,12 +84,17 @@ class ResultsWriter(L.Callback):
             check_split(trainer.ckpt_path, trainer.datamodule, "val")
 
     def on_test_start(self, trainer: Any, module: Any) -> None:
-        self.large_model = identity_of(module)
+        self._look_at_models(trainer, module)
         data, config = trainer.datamodule, self.config
         self.fitted = otherwise_in_the_fit(trainer.ckpt_path, config, data, self.large_model)
 
     def on_predict_start(self, trainer: Any, module: Any) -> None:
+        self._look_at_models(trainer, module)
+
+    def _look_at_models(self, trainer: Any, module: Any) -> None:
         self.large_model = identity_of(module)
+        if self.configs:
+            check_chosen(self.configs, module.thresholds, trainer.ckpt_path)
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
         self._keep(outputs, batch)
