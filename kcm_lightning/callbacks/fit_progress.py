@@ -14,19 +14,27 @@ _FILE = "fit.json"
 class FitProgress(L.Callback):
     """Leaves `fit.json`: the epochs of each phase that are done, and those that were planned.
 
+    An epoch that was cut short, by `max_steps` or `max_time`, is not done.
+
     Args:
         folder: the run folder, which exists.
+
+    Attributes:
+        trained: whether this command has trained anything.
     """
 
     def __init__(self, folder: Path):
-        self.path, self.done = Path(folder) / _FILE, 0
+        self.path, self.done, self.trained = Path(folder) / _FILE, 0, False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.done = trainer.current_epoch
         self._write(trainer, pl_module)
 
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.trained = True
+
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        self.done = trainer.current_epoch + 1
+        self.done = trainer.current_epoch + is_whole(trainer)
         self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # now early stopping has had its say
@@ -34,7 +42,19 @@ class FitProgress(L.Callback):
 
     def _write(self, trainer: Any, module: Any) -> None:
         if trainer.is_global_zero and hasattr(module, "phases_after"):
-            write_json(self.path, module.phases_after(self.done))
+            cut = {"trained": trainer.num_training_batches, "of": _batches_in_all(trainer)}
+            write_json(self.path, module.phases_after(self.done) | {"batches_per_epoch": cut})
+
+
+def is_whole(trainer: Any) -> bool:
+    """Whether the epoch that ends has seen all of its batches."""
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
+def _batches_in_all(trainer: Any) -> int:
+    """Batches of the epoch, had the Trainer no limit."""
+    loader = trainer.train_dataloader
+    return len(loader) if hasattr(loader, "__len__") else trainer.num_training_batches
 
 
 def not_done(run: Path) -> list[str]:
@@ -45,8 +65,9 @@ def not_done(run: Path) -> list[str]:
     """
     try:
         phases = json.loads((run / _FILE).read_text(encoding="utf-8"))
-        return _sentences(phases["judge"], phases["student"])
-    except (OSError, ValueError, KeyError, TypeError):
+        cut = phases.get("batches_per_epoch", {"trained": 1, "of": 1})
+        return _sentences(phases["judge"], phases["student"]) + _sentence_of_batches(cut)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
@@ -59,6 +80,12 @@ def _sentences(judge: dict[str, Any], student: dict[str, Any]) -> list[str]:
     elif _cut_short(student):
         said.append(f"the student was distilled for {student['done']} of {student['planned']} epochs")
     return said
+
+
+def _sentence_of_batches(cut: dict[str, int]) -> list[str]:
+    if cut["trained"] >= cut["of"]:
+        return []
+    return [f"an epoch took {cut['trained']} of {cut['of']} batches (--trainer.limit_train_batches)"]
 
 
 def _cut_short(phase: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
+from kcm_lightning.callbacks.fit_progress import is_whole
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 
@@ -59,6 +60,11 @@ class RunCheckpoint(ModelCheckpoint):
     """
 
     dirpath: str  # a run has its folder
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Saves at the end of an epoch; one that was cut short is trained again where the run is resumed."""
+        if is_whole(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state, its paths in the folder of now."""

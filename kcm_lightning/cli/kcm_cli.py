@@ -25,9 +25,10 @@ from kcm_lightning.callbacks import (
     not_done,
 )
 from kcm_lightning.cli.parser import one_line
-from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable, has_started
+from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
+from kcm_lightning.module.two_phases import TwoPhases
 from kcm_lightning.results import (
     BillOfStopped,
     CaptionResultsWriter,
@@ -39,6 +40,7 @@ from kcm_lightning.results import (
 from kcm_lightning.results.fit_options import check_options
 from kcm_lightning.results.fit_record import check_large_model
 from kcm_lightning.results.provenance import identity_of
+from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_text
 
@@ -90,6 +92,12 @@ class KCMCLI(LightningCLI):
         parser.add_argument(
             "--run", type=str | None, help="run folder; by default runs/<configuration>/<number>"
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise InputError(f"--seed_everything={seed} is to be from 0 to {2**32 - 1}")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: hyper-parameters in a checkpoint never beat the command line."""
@@ -221,19 +229,44 @@ class KCMCLI(LightningCLI):
         if self.trainer.fast_dev_run:
             return
         self._check_done(self.trainer.num_training_batches, "training")
-        if not has_started(self.folder):
-            raise InputError(
-                "nothing was trained: look at --trainer.max_epochs, max_steps and max_time, and run it again"
-            )
+        if not self._has_trained():
+            if self.config.fit.ckpt_path is None or not_done(self.folder):
+                raise InputError(
+                    "nothing was trained: look at --trainer.max_epochs, max_steps and max_time"
+                )
+            print("note: all epochs were done before: nothing was left to train")
         self._say_what_was_not_done()
         kept = {path.name for path in (self.folder / "checkpoints").glob("*.ckpt")}
         if not kept:
             print("note: no checkpoint was kept, so that this run cannot be tested")
         elif "best.ckpt" not in kept:
             print("note: without validation no checkpoint is the best: test with --ckpt_path last")
+        elif self._best_is_of_the_judge():
+            print(
+                "note: best.ckpt is of the judge's phase, since the student's was not validated: test with "
+                "--ckpt_path last"
+            )
+        if (
+            isinstance(self.model, SequentialTraining)
+            and self.trainer.current_epoch < self.model.total_epochs
+        ):
+            print(
+                f"note: {self.trainer.current_epoch} of {self.model.total_epochs} epochs are done: go on "
+                "with fit --ckpt_path last"
+            )
         print(f"run: {self.folder}")
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
             print(f"TensorBoard: tensorboard --logdir {self.folder}")
+
+    def _has_trained(self) -> bool:
+        return any(isinstance(each, FitProgress) and each.trained for each in self.trainer.callbacks)
+
+    def _best_is_of_the_judge(self) -> bool:
+        """Whether a run whose student was distilled has no better checkpoint than one of its judge."""
+        if not isinstance(self.model, TwoPhases) or not self.model.student_started:
+            return False
+        weights = read_checkpoint(self.folder / "checkpoints" / "best.ckpt", "best.ckpt")["state_dict"]
+        return not weights["student_started"]
 
     def after_test(self) -> None:
         self._check_done(sum(self.trainer.num_test_batches), "test")

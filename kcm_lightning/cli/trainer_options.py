@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning import Callback, LightningModule
-from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
 
 from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.module.two_phases import TwoPhases
@@ -41,6 +41,8 @@ def check_trainer(command: str, given: Mapping[str, Any], module: LightningModul
             raise InputError(f"--trainer.{name}=0 leaves {command} nothing to do: set it above 0, or null")
     if command == "fit":
         _check_fit(given, module)
+    elif any(isinstance(each, BatchSizeFinder) for each in callbacks_of(given)):
+        raise InputError("BatchSizeFinder is not supported: set --data.eval_batch_size")
     if command == "predict" and not isinstance(module, KCMModule):
         raise InputError("predict needs a KCMModule: this configuration trains one model alone")
 
@@ -64,7 +66,21 @@ def _check_fit(given: Mapping[str, Any], module: LightningModule) -> None:
         raise InputError(
             "each phase has samples of its own: leave --trainer.reload_dataloaders_every_n_epochs at 1"
         )
-    if any(isinstance(callback, LearningRateFinder) for callback in callbacks_of(given)):
+    wanted = given["max_epochs"]
+    if isinstance(module, TwoPhases) and wanted is not None and wanted > module.total_epochs:
+        raise InputError(
+            f"--trainer.max_epochs={wanted}: judge and student take {module.total_epochs}; set "
+            "--model.judge_phase.epochs and --model.student_phase.epochs"
+        )
+    own = callbacks_of(given)
+    if isinstance(module, SequentialTraining) and any(isinstance(each, EarlyStopping) for each in own):
+        raise InputError("each group takes as many epochs: leave out EarlyStopping, set --model.phase.epochs")
+    if any(isinstance(each, BatchSizeFinder) for each in own):
+        raise InputError(
+            "BatchSizeFinder would train with another batch size than config.yaml says: leave it out, set "
+            "--data.batch_size"
+        )
+    if any(isinstance(each, LearningRateFinder) for each in own):
         raise InputError(
             "LearningRateFinder sets one learning rate, and each phase has its own: set "
             "--model.judge_phase.lr and --model.student_phase.lr"

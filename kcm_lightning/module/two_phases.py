@@ -95,7 +95,10 @@ class TwoPhases(NamedWeights):
         """Epochs of each phase that are done and that were planned, after some epochs of the run."""
         judge = self.judge_epochs
         stopped = {"judge": self._judge_ended is not None, "student": self.student_stopped}
-        done = {"judge": min(epochs, judge), "student": max(0, epochs - judge)}
+        done = {
+            "judge": min(epochs, judge),
+            "student": min(max(0, epochs - judge), self.student_phase.epochs),
+        }
         planned = {"judge": self._planned_judge_epochs, "student": self.student_phase.epochs}
         return {
             phase: {"done": done[phase], "planned": planned[phase], "stopped_early": stopped[phase]}
@@ -144,6 +147,11 @@ class TwoPhases(NamedWeights):
     def on_fit_start(self) -> None:
         if self._judge_ended is not None:
             self._leave_out_epochs()
+        if not self._planned_judge_epochs and not self.judge_ckpt:
+            raise InputError(
+                "--model.judge_phase.epochs=0 leaves the judge untrained: name a trained one with "
+                "--model.judge_ckpt"
+            )
         if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
             own = self.made_of(self.data, self.data.class_names)
             start_judge(self.judge, self.judge_ckpt, own, self.data, vocabulary=self._vocabulary_units())

@@ -87,6 +87,9 @@ class ResultsWriter(L.Callback):
         self._look_at_models(trainer, module)
         data, config = trainer.datamodule, self.config
         self.fitted = otherwise_in_the_fit(trainer.ckpt_path, config, data, self.large_model)
+        said = _of_the_judges_phase(trainer, module)
+        if said and not any("not distilled" in sentence for sentence in self.not_done):
+            self.not_done.append(said)
 
     def on_predict_start(self, trainer: Any, module: Any) -> None:
         self._look_at_models(trainer, module)
@@ -187,6 +190,15 @@ class ResultsWriter(L.Callback):
         path = folder / "predict.jsonl"
         write_text(path, prediction_lines(columns, data.class_names))
         say(f"predictions: {path}")
+
+
+def _of_the_judges_phase(trainer: Any, module: Any) -> str | None:
+    """What is to be said where the weights are of a time when there was no student yet."""
+    planned = getattr(module, "student_phase", None)
+    if trainer.ckpt_path is None or planned is None or not planned.epochs or module.student_started:
+        return None
+    name = Path(trainer.ckpt_path).name
+    return f"{name} is of the judge's phase: the student's figures are the judge's"
 
 
 def _say_unanswered(unanswered: Mapping[str, int]) -> None:

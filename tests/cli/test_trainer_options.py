@@ -40,6 +40,9 @@ def quickstart(tiny_classifier, folder):
         (["--trainer.overfit_batches=1"], "is not supported"),
         (["--trainer.max_epochs=0"], "nothing was trained"),
         ([f"--trainer.callbacks={CALLBACKS}.LearningRateFinder"], "set --model.judge_phase.lr"),
+        ([f"--trainer.callbacks={CALLBACKS}.BatchSizeFinder"], "set --data.batch_size"),
+        (["--trainer.max_epochs=9"], "judge and student take 3"),
+        (["--seed_everything=-1"], "is to be from 0 to 4294967295"),
         (
             [f"--trainer.callbacks={CALLBACKS}.ModelCheckpoint", "--trainer.enable_checkpointing=false"],
             "enable_checkpointing",
@@ -134,3 +137,26 @@ def test_a_resumed_run_is_found_whatever_the_order_of_options(folder, quickstart
     words = ["--ckpt_path=last", "--trainer.max_epochs=3", f"--config={run / 'config.yaml'}"]
     assert f"run: {run}" in kcm(folder, "fit", *words)
     assert json.loads((run / "fit.json").read_text())["student"]["done"] == 1
+
+
+def test_a_best_checkpoint_of_the_judges_phase_is_said(folder, quickstart):
+    run = folder / "unvalidated"
+    printed = kcm(folder, "fit", *quickstart, f"--run={run}", "--trainer.check_val_every_n_epoch=2")
+    assert "best.ckpt is of the judge's phase" in printed
+    tested = ["test", f"--config={run / 'config.yaml'}"]
+    said = "best.ckpt is of the judge's phase: the student's figures are the judge's"
+    assert said in kcm(folder, *tested)
+    assert said in json.loads((run / "results.json").read_text())["not_done"]
+    assert "of the judge's phase" not in kcm(folder, *tested, "--ckpt_path=last")
+
+
+def test_a_resumed_run_that_has_nothing_left_says_so(folder, quickstart):
+    run = folder / "whole"
+    kcm(folder, "fit", *quickstart, f"--run={run}", "--trainer.max_steps=20")
+    assert json.loads((run / "fit.json").read_text())["judge"]["done"] == 1  # of 16 steps
+    again = ["fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last"]
+    with pytest.raises(AssertionError, match="nothing was trained"):
+        kcm(folder, *again, "--trainer.max_steps=0")
+    kcm(folder, *again, "--trainer.max_steps=-1")
+    assert json.loads((run / "fit.json").read_text())["student"]["done"] == 1
+    assert "nothing was left to train" in kcm(folder, *again, "--trainer.max_steps=-1")

@@ -15,6 +15,7 @@ from kcm_lightning.large import ImageClassifier
 from kcm_lightning.module import KCMModule
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.small import CKAN
+from kcm_lightning.utils.errors import InputError
 
 
 @pytest.fixture
@@ -95,6 +96,62 @@ def test_what_a_shorter_run_has_not_done_is_known(make, tmp_path):
     assert not_done(tmp_path / "two") == ["the student was distilled for 1 of 3 epochs"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("val/nope", "there is no metric 'val/nope'; there are .*val/judge_overall"),
+        ("val/kcm_nope", "there is no metric 'val/kcm_nope'"),
+        ("train/judge_los", "there is no metric 'train/judge_los'"),
+        ("train/equation_6", "there is no metric 'train/equation_6'; there are .*train/equation_4"),
+    ],
+)
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_a_metric_that_is_never_there_is_one_line(make, tmp_path, metric, said, kind):
+    with pytest.raises(InputError, match=said):
+        fit(make(1, 1), tmp_path / "run", more=[kind(monitor=metric)])
+
+
+def test_checkpoints_of_the_students_metrics_wait_for_its_phase(make, tmp_path):
+    own = ModelCheckpoint(tmp_path / "own", "{epoch}", monitor="val/kcm_overall", mode="max", save_top_k=-1)
+    fit(make(2, 2), tmp_path / "run", more=[own])
+    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == ["epoch=2.ckpt", "epoch=3.ckpt"]
+
+
+def test_a_loss_stops_its_own_phase_alone(make, tmp_path):
+    for metric, epochs in (("train/judge_loss", (2, 3)), ("train/student_loss", (4, 2))):
+        fit(make(), tmp_path / metric.replace("/", "_"), stopping=metric)
+        assert epochs_of(tmp_path / metric.replace("/", "_")) == epochs, metric
+
+
+def test_steps_that_end_within_an_epoch_do_not_make_it_whole(make, tmp_path):
+    module = make(2, 1)
+    trainer = fit(module, tmp_path / "cut", more=[Steps(12)])
+    assert trainer.global_step == 12 < 2 * trainer.num_training_batches
+    assert epochs_of(tmp_path / "cut") == (1, 0)
+
+
+def test_a_limit_on_batches_is_said(tmp_path):
+    phase = {"done": 1, "planned": 1, "stopped_early": False}
+    cut = {"judge": phase, "student": phase, "batches_per_epoch": {"trained": 1, "of": 16}}
+    (tmp_path / "fit.json").write_text(json.dumps(cut))
+    assert not_done(tmp_path) == ["an epoch took 1 of 16 batches (--trainer.limit_train_batches)"]
+
+
+def test_a_judge_that_nobody_trains_is_refused(make, tmp_path):
+    with pytest.raises(InputError, match="name a trained one with"):
+        fit(make(0, 1), tmp_path / "run")
+
+
+class Steps(L.Callback):
+    """Stops after some steps, as `max_steps` does."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer, *args, **kwargs):
+        trainer.should_stop = trainer.global_step >= self.steps
+
+
 class TimeIsUp(Timer):
     """A timer that runs out in the second epoch, in which early stopping stops too."""
 
@@ -110,7 +167,7 @@ class TimeIsUp(Timer):
 
 def test_time_that_is_up_ends_the_run_and_is_said(make, tmp_path):
     fit(make(), tmp_path / "run", stopping="val/student_overall", more=[TimeIsUp()])
-    assert epochs_of(tmp_path / "run") == (2, 0)
+    assert epochs_of(tmp_path / "run") == (1, 0)  # the second was cut short
     assert "the student was not distilled: its figures are the judge's" in not_done(tmp_path / "run")
 
 
