@@ -78,7 +78,7 @@ class Run:
         is_class = isinstance(prediction, Tensor)
         return Answers(
             prediction=prediction,
-            label=[self.class_names[i] for i in prediction.tolist()] if is_class else prediction,
+            label=[str(self.class_names[i]) for i in prediction.tolist()] if is_class else prediction,
             confidence=outcome.confidence,
             route=[Route(code) for code in outcome.route.tolist()],
         )
@@ -165,8 +165,12 @@ def _known_of_the_data(file: Path, data: KCMDataModule) -> tuple[list[str], tupl
     """The classes of a run's data, and the shape of its images."""
     known = read_json(file, largest=None)
     names, shape = known.get("class_names"), known.get("image_shape") or data.image_shape
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list):
         raise InputError(f"{file} is none of a run: it has no class_names")
+    if other := [name for name in names if not isinstance(name, str | int | float)]:
+        raise InputError(
+            f"{file} is none of a run: of its class_names {repr(other[0])[:60]} is neither text nor number"
+        )
     return names, shape if shape is None else tuple(shape)
 
 

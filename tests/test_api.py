@@ -1,5 +1,6 @@
 """A trained run from Python."""
 
+import json
 import os
 import shutil
 import sys
@@ -130,6 +131,24 @@ def test_classes_in_another_order_are_refused(run):
     (run / "data.json").write_text(swapped)
     with pytest.raises(InputError, match=r"classes are in another order \(class 3 was '3', is '4'\)"):
         kcm_lightning.load(run)
+
+
+def test_class_names_that_are_numbers_are_those_of_the_run(run):
+    """As own data have them: `fit` and `test` worked, and `load` said that there were none."""
+    path, checkpoint = run / "data.json", run / "checkpoints" / "best.ckpt"
+    known, weights = json.loads(path.read_text()), torch.load(checkpoint, weights_only=True)
+    known["class_names"] = weights["made_of"]["classes"] = [int(name) for name in known["class_names"]]
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    before = kcm_lightning.load(run).answer(images)
+    path.write_text(json.dumps(known))
+    torch.save(weights, checkpoint)
+    after = kcm_lightning.load(run).answer(images)
+    assert torch.equal(before.prediction, after.prediction)
+    assert before.label == after.label == [str(number) for number in after.prediction.tolist()]
+    for odd in (None, ["0"], {}):
+        path.write_text(json.dumps(known | {"class_names": [odd, *known["class_names"][1:]]}))
+        with pytest.raises(InputError, match=r"of its class_names .* is neither text nor number"):
+            kcm_lightning.load(run)
 
 
 def test_an_older_checkpoint_is_loaded_and_said_to_be_unchecked(run):

@@ -109,6 +109,11 @@ class APD(KCMDataModule):
             self._tokenizer = tokenizer = from_pretrained(
                 AutoTokenizer, self.tokenizer_name, "--data.tokenizer"
             )
+            if not tokenizer.is_fast:
+                raise InputError(
+                    f"--data.tokenizer: {self.tokenizer_name!r} is no fast tokenizer, which is needed: take "
+                    "another, for instance bert-base-uncased"
+                )
             if tokenizer.pad_token_id != PADDING:
                 raise InputError(
                     f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small "

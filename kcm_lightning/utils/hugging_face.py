@@ -66,9 +66,18 @@ def whole_model(auto_class: Any, name: str, option: str, *, finetuning: str = ""
         **kwargs: passed on.
 
     Raises:
-        InputError: it cannot be had, or some of its weights are in no file.
+        InputError: it cannot be had, or some of its weights are in no file, or of another shape than its
+            configuration says.
     """
-    model, found = from_pretrained(auto_class, name, option, output_loading_info=True, **kwargs)
+    kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # they are named below
+    model, found = from_pretrained(auto_class, name, option, **kwargs)
+    if other := sorted(found["mismatched_keys"], key=str):
+        weight, stored, wanted = other[0]
+        raise InputError(
+            f"{option}: {name!r} has weights of other shapes than its config.json says ({weight} is "
+            f"{list(stored)}, by config.json {list(wanted)}); if the number of classes differs, name each in "
+            "its `id2label`"
+        )
     if missing := sorted(found["missing_keys"] & dict(model.named_parameters()).keys()):
         advice = f"fine-tune it first ({finetuning}) or give another" if finetuning else "give another"
         raise InputError(
@@ -81,6 +90,8 @@ def whole_model(auto_class: Any, name: str, option: str, *, finetuning: str = ""
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return "its weights file holds more than weights, or is damaged; only weights are read"
+    if "ignore_mismatched_sizes" in str(error):  # it refers to a report above, which need not be there
+        return "its weights are of other shapes than its config.json says"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -108,6 +119,8 @@ def label_order(
             f"{option}.name: the model knows {len(own)} classes, the data has {len(class_names)}; "
             f"fine-tune it first ({finetuning}) or give another"
         )
+    if any(config.id2label.get(i, "") is None for i in range(config.num_labels)):
+        raise InputError(f"{option}.name: class {own.index(None)} of the model has no name in its `id2label`")
     if None in own:
         raise InputError(
             f"{option}.name: the model names its classes {sorted(config.id2label)}, not from 0 on"

@@ -277,7 +277,7 @@ def test_what_a_killed_process_left_is_no_obstacle(make, tmp_path):
 
 
 def test_tokenizers_that_do_not_fit(make, tmp_path, word_tokenizer):
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoTokenizer, CanineTokenizer, PreTrainedTokenizerFast
 
     tokenizer = AutoTokenizer.from_pretrained(word_tokenizer)
     other = PreTrainedTokenizerFast(
@@ -294,6 +294,9 @@ def test_tokenizers_that_do_not_fit(make, tmp_path, word_tokenizer):
         APD(str(make.root), "Baby", token_dropout=0.1, **bare).setup()
     data = APD(str(make.root), "Baby", **bare)
     assert data.batch_of([""])["small"].tolist() == [[1]]
+    CanineTokenizer().save_pretrained(tmp_path / "slow")
+    with pytest.raises(InputError, match=r"--data\.tokenizer: .*slow' is no fast tokenizer"):
+        APD(str(make.root), "Baby", tokenizer=str(tmp_path / "slow"), prepared=str(tmp_path / "p")).setup()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match=r"--data\.tokenizer"):

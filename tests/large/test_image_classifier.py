@@ -1,5 +1,6 @@
 """ImageClassifier against the Hugging Face model called by hand."""
 
+import json
 import shutil
 
 import pytest
@@ -77,6 +78,31 @@ def test_names_that_say_nothing_are_in_order(tiny_classifier):
     with pytest.warns(UserWarning, match="say nothing"):
         unnamed = answers_of(tiny_classifier(3), ["cat", "mower", "dog"])
     torch.testing.assert_close(unnamed, answers_of(tiny_classifier(3, ["a", "b", "c"]), ["a", "b", "c"]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            None,
+            r"weights of other shapes than its config\.json says \(classifier\.1\.bias is \[4\], by config",
+        ),
+        ({}, "the model knows 0 classes, the data has 4"),
+        ({"0": "a", "1": None, "2": "c", "3": "d"}, "class 1 of the model has no name in its `id2label`"),
+        ({"1": "a", "2": "b", "3": "c", "4": "d"}, r"names its classes \[1, 2, 3, 4\], not from 0 on"),
+        (["a", "b", "c", "d"], "holds no model that loads"),
+        ("abcd", "holds no model that loads"),
+    ],
+)
+def test_a_configuration_whose_classes_are_odd_is_one_line(tiny_classifier, tmp_path, labels, said):
+    """For null it was "For details look at the above report!"."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_classifier(4, ["a", "b", "c", "d"]), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": labels}))
+    with pytest.raises(InputError, match=rf"^--model\.teacher\.name: .*{said}") as found:
+        answers_of(folder, ["a", "b", "c", "d"])
+    assert "\n" not in str(found.value) and "report" not in str(found.value)
 
 
 def test_a_second_load_with_other_classes_counts(tiny_classifier):
