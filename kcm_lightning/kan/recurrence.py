@@ -240,7 +240,7 @@ class _Splines:
     def scale_slopes(self, states: Tensor, slopes: Tensor) -> None:
         """Makes slopes of all steps, taken along the distance from a center, slopes along the states."""
         position = (states - self.low) * self.scale
-        inside = position == position.clamp(0, self.grid)  # beyond the grid a spline keeps its value
+        inside = (position >= 0) & (position <= self.grid)  # beyond the grid a spline keeps its value
         slopes.narrow(-2, 0, self.grid + self.order).mul_((-self.scale * inside).unsqueeze(-2))
 
 

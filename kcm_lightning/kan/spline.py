@@ -111,8 +111,7 @@ def expand_gradient(x: Tensor, low: Tensor, high: Tensor, gradient: Tensor, grid
     exact, clamped, position = _to_grid(x, low, high, grid)
     form = _closed_gradient if torch.compiler.is_compiling() else _local_gradient
     slope = form(clamped, gradient, grid, order)
-    inside = position == clamped  # beyond the grid a function keeps its value
-    slope = slope * inside * _scale(low, high, grid, exact.dtype)
+    slope = slope * _inside(position, grid) * _scale(low, high, grid, exact.dtype)
     base = gradient.select(-2, grid + order).to(exact.dtype)
     slope = slope + _silu_gradient(base, exact)
     return slope.to(x.dtype)
@@ -126,7 +125,7 @@ def expand_tangent(
     moved = tangent.to(exact.dtype)
     base = _silu_gradient(moved, exact).unsqueeze(-2)
     slope, alive = _local_slopes(clamped, grid, order)
-    slope = slope * (moved * (position == clamped) * _scale(low, high, grid, exact.dtype))
+    slope = slope * (moved * _inside(position, grid) * _scale(low, high, grid, exact.dtype))
     shape = (*exact.shape[:-1], grid + order, exact.shape[-1])
     splines = slope.new_zeros(shape).scatter(-2, alive.movedim(0, -2), slope.movedim(0, -2))
     return torch.cat([splines, base], dim=-2).to(dtype)
@@ -201,6 +200,14 @@ def _to_grid(x: Tensor, low: Tensor, high: Tensor, grid: int) -> tuple[Tensor, T
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     position = (exact - low) * _scale(low, high, grid, exact.dtype)
     return exact, position.clamp(0, grid), position
+
+
+def _inside(position: Tensor, grid: int) -> Tensor:
+    """Where functions have slopes: beyond the grid they keep their value.
+
+    Not `position == clamped`: a compiler may compute the two apart, with different rounding.
+    """
+    return (position >= 0) & (position <= grid)
 
 
 def _table(order: int, like: Tensor) -> Tensor:
