@@ -7,7 +7,15 @@ from typing import Literal
 from kcm_lightning.report.runs import collaborations_of, may_be_averaged, variants_of
 from kcm_lightning.report.tables import maker_of, table_of
 from kcm_lightning.results import variants_table
-from kcm_lightning.results.comparable import differences, in_words, last, measured_on, options, variant_of
+from kcm_lightning.results.comparable import (
+    differences,
+    in_words,
+    last,
+    measured_on,
+    not_done,
+    options,
+    variant_of,
+)
 from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import csv_table, latex_table, markdown_table
 
@@ -86,5 +94,6 @@ def _sources(runs: list[Figures]) -> str:
             f"- {data.get('title', data['name'])} ({sizes}; test split {splits['test']['sha256']}); "
             f"{last(teacher['class_path'])} {Path(str(name)).name}; seed {run['seed']}; "
             f"commit {run.get('commit')}; `{run['command']}`"
+            + "".join(f"; {sentence}" for sentence in not_done(run))
         )
     return "\n".join(lines) + "\n"

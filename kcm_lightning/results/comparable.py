@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kcm_lightning.results.fit_record import split_digests
-from kcm_lightning.results.provenance import LENGTH
+from kcm_lightning.results.provenance import LENGTH, training_callbacks
 from kcm_lightning.results.results_file import Figures
 
 # of the trainer, what makes other figures
@@ -65,6 +66,9 @@ def variant_of(figures: Figures) -> dict[str, Any]:
     kept |= {name: kept.get(name, value) for name, value in _SINCE.items()}
     trainer = config.get("trainer") or {}
     kept |= {f"trainer.{name}": trainer.get(name) for name in _TRAINER}
+    kept["trainer.callbacks"] = training_callbacks(trainer)
+    kept["checkpoint"] = Path(str(figures.get("checkpoint") or "best.ckpt")).stem
+    kept["not done"] = "; ".join(not_done(figures)) or None
     for name, value in fitted.items():
         if not _NOT_OF_THE_FIT & set(name.split(".")):
             kept[f"fitted with {name}"] = value
@@ -73,6 +77,12 @@ def variant_of(figures: Figures) -> dict[str, Any]:
     if "accuracy" in figures and set(figures.get("temperatures", {}).values()) == {1.0}:
         kept |= {f"thresholds.{who}": value for who, value in figures["thresholds"].items()}
     return kept
+
+
+def not_done(figures: Figures) -> list[str]:
+    """What the fit has not done of what was planned, a sentence each."""
+    found = figures.get("not_done")
+    return [str(sentence) for sentence in found] if isinstance(found, list) else []
 
 
 def _flat(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -92,7 +102,8 @@ def measured_on(figures: Figures) -> dict[str, Any]:
     data = figures.get("data") or {}
     splits = {f"{name} split": own for name, own in split_digests(data.get("splits")).items()}
     names = (data.get("class_names") or {}).get("sha256")
-    return splits | {"class names": names, "large model": figures.get("large_model_identity")}
+    large_model = figures.get("large_model_identity")
+    return splits | {"class names": names, "large model": large_model, "samples": figures.get("samples")}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

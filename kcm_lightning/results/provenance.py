@@ -1,6 +1,7 @@
 """Where the figures of a run come from."""
 
 import hashlib
+import json
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from kcm_lightning.utils.seed import global_seed
 # of the trainer, what cuts a fit short
 LENGTH = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
 _GATES = ("thresholds", "temperatures")  # chosen after the fit
+# callbacks that only look on, by the ends of their names
+_ONLOOKERS = ("ProgressBar", "ModelSummary", "Monitor", "Checkpoint")
 
 
 def provenance(
@@ -95,10 +98,26 @@ def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> di
     return {name: value for name, value in differ.items() if not set(_GATES) & set(name.split("."))}
 
 
+def training_callbacks(trainer: Mapping[str, Any]) -> str | None:
+    """Callbacks among a trainer's options that have a say in the training, for instance EarlyStopping."""
+    given = trainer.get("callbacks") or []
+    said = []
+    for one in given if isinstance(given, list) else [given]:
+        path, options = (
+            (one.get("class_path"), one.get("init_args")) if isinstance(one, Mapping) else (one, {})
+        )
+        name = str(path).rsplit(".", 1)[-1]
+        if not name.endswith(_ONLOOKERS):
+            said.append(f"{name} {json.dumps(options, default=str)}")
+    return ", ".join(said) or None
+
+
 def _by_name(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a difference to a fit, by its full name."""
     shown = {part: config.get(part) for part in ("seed_everything", "model", "data")}
-    shown["trainer"] = {name: (config.get("trainer") or {}).get(name) for name in LENGTH}
+    trainer = config.get("trainer") or {}
+    lengths = {name: trainer.get(name) for name in LENGTH}
+    shown["trainer"] = lengths | {"callbacks": training_callbacks(trainer)}
 
     def flat(tree: Any, name: str) -> dict[str, Any]:
         if not isinstance(tree, Mapping) or not tree:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kcm_lightning.results.comparable import differences, in_words, measured_on, variant_of
+from kcm_lightning.results.comparable import differences, in_words, measured_on, not_done, variant_of
 from kcm_lightning.utils.tables import spread
 
 _SHOWN = 2  # differences that a row names
@@ -19,12 +19,13 @@ def variants_table(runs: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], l
 
     Returns:
         Head and rows, in per cent; a figure that a variant does not have is a dash, and one that only some of
-        its runs have says how many.
+        its runs have says how many. Where a fit was cut short, the row says so.
     """
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for variant, results in runs:
         by_variant.setdefault(variant, []).append(results)
     groups = [group for variant, own in by_variant.items() for group in _groups(variant, own)]
+    groups = [(_with_what_was_not_done(label, own[0]), own) for label, own in groups]
     figures = [(label, [_figures(results) for results in own]) for label, own in groups]
     names = list(dict.fromkeys(name for _, own in figures for run in own for name in run))
     rows = [[label, *(_cell(own, name) for name in names), str(len(own))] for label, own in figures]
@@ -52,6 +53,12 @@ def _groups(variant: str, runs: list[dict[str, Any]]) -> list[tuple[str, list[di
     names = sorted({name for other in others for name in differences(first, other)})[:_SHOWN]
     labels = [", ".join(f"{name} {in_words(own.get(name))}" for name in names) for own in (first, *others)]
     return [(f"{variant}: {label}", own) for label, own in zip(labels, groups, strict=True)]
+
+
+def _with_what_was_not_done(label: str, results: dict[str, Any]) -> str:
+    """A row's label that says what the fits of its runs, all alike, have not done."""
+    said = "; ".join(not_done(results))
+    return label if not said or "not done" in label else f"{label} ({said})"
 
 
 def _described(results: dict[str, Any]) -> dict[str, Any]:

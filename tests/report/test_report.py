@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from statistics import mean, stdev
 
 import pytest
@@ -292,6 +293,64 @@ def test_any_option_that_makes_other_figures_keeps_a_seed_out_of_the_mean(runs, 
         (tmp_path / "runs" / seed / "results.json").rename(tmp_path / "kcm" / seed / "results.json")
     table = report([str(tmp_path / "kcm")], "csv", by="variant")
     assert "±" not in table and table.count(f"kcm: {shown}") == 2
+
+
+STOPPING = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"patience": 3}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (
+            {"not_done": ["the student was not distilled: its figures are the judge's"]},
+            "not done null there, the student was not distilled: its figures",
+        ),
+        ({"checkpoint": "last.ckpt"}, "checkpoint best there, last here"),
+        ({"samples": 900}, "samples 1000 there, 900 here"),
+        (
+            {"config.trainer": {"callbacks": [STOPPING]}},
+            'trainer.callbacks null there, EarlyStopping {"patience": 3} here',
+        ),
+        (
+            {"config.trainer": {"callbacks": STOPPING}},
+            'trainer.callbacks null there, EarlyStopping {"patience": 3} here',
+        ),
+        (
+            {"fitted_with": {"trainer.callbacks": "EarlyStopping {}"}},
+            "fitted with trainer.callbacks null there",
+        ),
+    ],
+)
+def test_a_run_that_was_cut_short_or_is_of_another_checkpoint_is_never_averaged(runs, tmp_path, facts, said):
+    whole, again, other = (results(seed=seed, kcm=0.7 + seed / 10) for seed in range(3))
+    again["checkpoint"] = "runs/x/checkpoints/best.ckpt"  # another run's, of the same name
+    bar = {"class_path": "lightning.pytorch.callbacks.RichProgressBar", "init_args": {}}
+    again["config"]["trainer"]["callbacks"] = [bar]  # which only looks on
+    for name, value in facts.items():
+        if name == "config.trainer":
+            other["config"]["trainer"] |= value
+        else:
+            other[name] = value
+    text = report([runs(whole, again, other)])
+    first, second = text.split(", variant ")[1:]
+    assert f"| 75.00 ± {stdev((70, 80)):.2f} |" in first and "| 90.00 |" in second
+    assert re.search(f"differs from variant 1 in: {said}", second)
+    if "not_done" in facts:
+        assert f"`; {facts['not_done'][0]}\n" in second
+    for seed in "012":
+        (tmp_path / "kcm" / seed).mkdir(parents=True)
+        (tmp_path / "runs" / seed / "results.json").rename(tmp_path / "kcm" / seed / "results.json")
+    _, *rows = csv.reader(io.StringIO(report([str(tmp_path / "kcm")], "csv", by="variant")))
+    assert [row[-1] for row in rows] == ["2", "1"]
+
+
+def test_runs_that_were_all_cut_short_say_so(tmp_path):
+    (tmp_path / "kcm" / "0").mkdir(parents=True)
+    short = results() | {"not_done": ["the judge was trained for 3 of 40 epochs"]}
+    (tmp_path / "kcm" / "0" / "results.json").write_text(json.dumps(short))
+    assert "`; the judge was trained for 3 of 40 epochs\n" in report([str(tmp_path)])
+    table = report([str(tmp_path)], "csv", by="variant")
+    assert "\nkcm (the judge was trained for 3 of 40 epochs)," in table
 
 
 def test_further_tests_of_a_run_are_variants_of_their_own(tmp_path):

@@ -26,6 +26,16 @@ def test_only_a_run_s_own_configuration_is_looked_at(tmp_path):
     assert fitted == {"model.loss": "tlc", "trainer.max_epochs": 1}
 
 
+def test_callbacks_that_have_a_say_in_the_training_are_told():
+    stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"patience": 3}}
+    said = 'EarlyStopping {"patience": 3}'
+    looks_on = [{"class_path": f"x.{name}"} for name in ("RichProgressBar", "ModelCheckpoint")]
+    assert provenance.training_callbacks({"callbacks": [*looks_on, stopping]}) == said
+    assert provenance.training_callbacks({"callbacks": stopping}) == said
+    assert provenance.training_callbacks({"callbacks": looks_on}) is None
+    assert provenance.training_callbacks({}) is None
+
+
 def test_the_commit_is_of_the_repository_that_holds_the_code(tmp_path, monkeypatch):
     def git(*words: str) -> str:
         own = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", *words]
