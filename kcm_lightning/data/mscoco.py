@@ -56,8 +56,8 @@ class MSCOCO(CaptionDataModule):
 
     Caption files with COCO's or Karpathy's names are taken for theirs. An image's sample id is a hash of its
     path within `root`. Images are decoded once, to their middle square. What is left out (images of other
-    splits than train, val and test, without a caption, missing or damaged; captions without a word) is
-    counted and said.
+    splits than train, val and test, without a caption, missing or damaged; captions without a word, or whose
+    id and text are there twice) is counted and said.
 
     Args:
         root: folder of the data.
