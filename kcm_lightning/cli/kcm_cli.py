@@ -25,7 +25,7 @@ from kcm_lightning.callbacks import (
     not_done,
 )
 from kcm_lightning.cli.parser import one_line
-from kcm_lightning.cli.run_folder import Claim, RunFolder, check_writable
+from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.module.two_phases import TwoPhases
@@ -90,7 +90,9 @@ class KCMCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--run", type=str | None, help="run folder; by default runs/<configuration>/<number>"
+            "--run",
+            type=str | None,
+            help="run folder; by default <number> in runs/<configuration>, or in --trainer.default_root_dir",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -105,7 +107,8 @@ class KCMCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         self.configs = [Path(str(path)) for path in config.get("config") or []]
-        folder = RunFolder(self.configs[0] if self.configs else None, config.run)
+        root = Path(config.trainer.default_root_dir or RUNS)
+        folder = RunFolder(self.configs[0] if self.configs else None, config.run, root)
         wanted = config.ckpt_path or (None if self.subcommand == "fit" else "best")
         rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # a function that carries it
         writes = rank == 0 and not config.trainer.fast_dev_run  # the first process alone

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.cli.configs import find_configs
 from kcm_lightning.cli.kcm_cli import KCMCLI, SaveFitConfig
-from kcm_lightning.cli.parser import OneLineParser, read_none_as_null
+from kcm_lightning.cli.parser import OneLineParser, read_none_as_null, write_choices_by_value
 from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
 from kcm_lightning.report import report
 from kcm_lightning.sweep import commands, sweep
@@ -77,6 +77,7 @@ def main(args: list[str] | None = None) -> None:
     keep_freed_memory()
     silence_noise()
     read_none_as_null()
+    write_choices_by_value()
     given = sys.argv[1:] if args is None else args
     with stopped_by_signals() as stop:
         status = _status_of(given, stop)

@@ -1,5 +1,6 @@
 """The parser of the command line, and how it says what it does not understand."""
 
+from enum import Enum
 from typing import Any, NoReturn
 
 import yaml
@@ -48,3 +49,8 @@ def read_none_as_null() -> None:
         return None if text == "None" else load(text, **kwargs)
 
     set_loader("yaml", load_none, (yaml.YAMLError,))
+
+
+def write_choices_by_value() -> None:
+    """Lets `config.yaml` hold options whose default is one of an `Enum`, as those of Lightning's `Timer`."""
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, choice: dumper.represent_data(choice.value))

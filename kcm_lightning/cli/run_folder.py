@@ -22,9 +22,10 @@ class RunFolder:
         config: the first configuration file of the command, which names the run; a run's own `config.yaml`
             stands for that run.
         folder: the folder, where the user names it.
+        root: folder of all runs.
     """
 
-    def __init__(self, config: Path | None, folder: str | None = None):
+    def __init__(self, config: Path | None, folder: str | None = None, root: Path = RUNS):
         self.named = folder is not None
         self.path: Path | None
         if folder is not None:
@@ -32,7 +33,7 @@ class RunFolder:
         elif config is not None and config.name == "config.yaml" and _is_run(config.parent):
             self.path, self.family = config.parent, config.parent.parent
         else:
-            self.path, self.family = None, RUNS / (config.stem if config else "default")
+            self.path, self.family = None, root / (config.stem if config else "default")
 
     def fresh(self, make: bool = True) -> Path:
         """A folder for a new run, which never is that of an earlier one.

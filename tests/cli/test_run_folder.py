@@ -90,3 +90,7 @@ def test_a_fit_that_fails_on_its_options_takes_no_number(tmp_path, monkeypatch):
         kcm(tmp_path, "fit", "--config", "quickstart.yaml", *wrong)
     assert not list((tmp_path / "runs").rglob("config.yaml"))
     assert not (tmp_path / "runs" / "quickstart" / "0").exists()
+
+
+def test_runs_go_where_the_trainer_s_root_says(tmp_path):
+    assert RunFolder(tmp_path / "mine.yaml", root=tmp_path / "all").fresh() == tmp_path / "all" / "mine" / "0"
