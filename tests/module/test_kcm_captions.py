@@ -283,6 +283,27 @@ def test_another_vocabulary_is_not_gone_on_with_and_a_trained_one_is_kept(walls,
     assert again.vocabulary.units == own.vocabulary.units
 
 
+@pytest.mark.parametrize("use", ["test", "predict", "fit", "judge_ckpt"])
+@pytest.mark.parametrize("then", ["words", "tokenizer"])
+def test_captions_in_words_and_in_tokens_are_never_taken_for_each_other(
+    walls, tmp_path, word_tokenizer, then, use
+):
+    options = {"words": {}, "tokenizer": {"tokenizer": str(word_tokenizer)}}
+    answered = {"answered": str(walls / "large.jsonl"), "vocab_size": 8}
+    before = data(walls, **answered, **options.pop(then))
+    (now,) = options.values()
+    fit(make(walls, vocab_size=8), tmp_path / "run", before, epochs=1)
+    last = tmp_path / "run" / "last.ckpt"
+    judge_ckpt = str(last) if use == "judge_ckpt" else None
+    module, run = make(walls, vocab_size=8, judge_ckpt=judge_ckpt), trainer(tmp_path / "other")
+    said = "--data.tokenizer was None, is " if then == "words" else r"--data.tokenizer was \w{16}, is None"
+    with pytest.raises(InputError, match=said):
+        if use == "judge_ckpt":
+            run.fit(module, datamodule=data(walls, **answered, **now))
+        else:
+            getattr(run, use)(module, datamodule=data(walls, **answered, **now), ckpt_path=last)
+
+
 def test_validate_scores_captions(walls, tmp_path):
     module = make(walls, compare=False)
     run = fit(module, tmp_path / "run", data(walls, answered=str(walls / "large.jsonl")))
