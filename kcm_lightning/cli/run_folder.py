@@ -139,7 +139,8 @@ class Claim:
 
 def _not_of_a_fit(folder: Path) -> list[str]:
     """Files that no `fit` has left which was stopped before it trained."""
-    names = sorted(path.name for path in folder.iterdir())
+    # a sweep's marks, which are there before its `fit`, are of no other work
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith((".begun-", ".done-")))
     if _LOCK not in names:
         return [name for name in names if name not in (".lock", "sweep.log")]
     return [name for name in names if name not in _BEFORE_TRAINING and not name.startswith("events.")]
