@@ -4,7 +4,6 @@ import difflib
 import re
 from pathlib import Path
 
-from kcm_lightning.results.calibrated_file import read_calibrated
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
 from kcm_lightning.utils.renamed_options import check_names
@@ -15,6 +14,22 @@ def shipped_configs() -> Path:
     package = Path(__file__).parent.parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
+
+
+def list_configs() -> list[tuple[str, str]]:
+    """Name of each shipped configuration, and what it is for: the first sentence of its comment."""
+    return [(path.name, _first_sentence(path)) for path in sorted(shipped_configs().glob("*.yaml"))]
+
+
+def _first_sentence(path: Path) -> str:
+    words: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        words += line[2:].split()
+        if line.endswith((".", ":")):
+            break
+    return re.split(r"(?<=[.])\s", " ".join(words))[0].rstrip(".:")
 
 
 def find_config(name: str) -> Path:
@@ -67,6 +82,8 @@ def _name_and_value(word: str) -> tuple[str, str]:
 def _readable(name: str) -> str:
     path = find_config(name)
     if _is_calibrated(path):  # holds numbers alone: no class that it names may be imported
+        from kcm_lightning.results.calibrated_file import read_calibrated
+
         read_calibrated(path)
     check_names(read_yaml(path), str(path))
     return str(path)

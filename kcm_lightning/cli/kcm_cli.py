@@ -1,6 +1,7 @@
 """LightningCLI with run folders: `fit`, `validate`, `test`, `predict` and `calibrate`."""
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, cast
 
 import torch
 import yaml
-from lightning import Callback
+from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -24,11 +25,11 @@ from kcm_lightning.callbacks import (
     RunCheckpointIO,
     not_done,
 )
-from kcm_lightning.cli.parser import one_line
+from kcm_lightning.cli.end_of_fit import print_end_of_fit
+from kcm_lightning.cli.parser import OneLineErrors, one_line
 from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
-from kcm_lightning.module.two_phases import TwoPhases
 from kcm_lightning.results import (
     BillOfStopped,
     CaptionResultsWriter,
@@ -40,9 +41,12 @@ from kcm_lightning.results import (
 from kcm_lightning.results.fit_options import check_options
 from kcm_lightning.results.fit_record import check_large_model
 from kcm_lightning.results.provenance import identity_of
-from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_text
+
+
+class KCMParser(OneLineErrors, LightningArgumentParser):
+    """Lightning's parser, with errors of one line."""
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -227,49 +231,10 @@ class KCMCLI(LightningCLI):
 
     def after_fit(self) -> None:
         self._print_bill()
-        if not self.trainer.is_global_zero:
-            return
-        if self.trainer.fast_dev_run:
-            return
-        self._check_done(self.trainer.num_training_batches, "training")
-        if not self._has_trained():
-            if self.config.fit.ckpt_path is None or not_done(self.folder):
-                raise InputError(
-                    "nothing was trained: look at --trainer.max_epochs, max_steps and max_time"
-                )
-            print("note: all epochs were done before: nothing was left to train")
-        self._say_what_was_not_done()
-        kept = {path.name for path in (self.folder / "checkpoints").glob("*.ckpt")}
-        if not kept:
-            print("note: no checkpoint was kept, so that this run cannot be tested")
-        elif "best.ckpt" not in kept:
-            print("note: without validation no checkpoint is the best: test with --ckpt_path last")
-        elif self._best_is_of_the_judge():
-            print(
-                "note: best.ckpt is of the judge's phase, since the student's was not validated: test with "
-                "--ckpt_path last"
-            )
-        if (
-            isinstance(self.model, SequentialTraining)
-            and self.trainer.current_epoch < self.model.total_epochs
-        ):
-            print(
-                f"note: {self.trainer.current_epoch} of {self.model.total_epochs} epochs are done: go on "
-                "with fit --ckpt_path last"
-            )
-        print(f"run: {self.folder}")
-        if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
-            print(f"TensorBoard: tensorboard --logdir {self.folder}")
-
-    def _has_trained(self) -> bool:
-        return any(isinstance(each, FitProgress) and each.trained for each in self.trainer.callbacks)
-
-    def _best_is_of_the_judge(self) -> bool:
-        """Whether a run whose student was distilled has no better checkpoint than one of its judge."""
-        if not isinstance(self.model, TwoPhases) or not self.model.student_started:
-            return False
-        weights = read_checkpoint(self.folder / "checkpoints" / "best.ckpt", "best.ckpt")["state_dict"]
-        return not weights["student_started"]
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            self._check_done(self.trainer.num_training_batches, "training")
+            resumed = self.config.fit.ckpt_path is not None
+            print_end_of_fit(self.trainer, self.model, folder=self.folder, resumed=resumed)
 
     def after_test(self) -> None:
         self._check_done(sum(self.trainer.num_test_batches), "test")
@@ -279,9 +244,27 @@ class KCMCLI(LightningCLI):
         if not batches:
             raise InputError(f"the {split} split has no samples")
 
-    def _say_what_was_not_done(self) -> None:
-        for sentence in not_done(self.folder):
-            print(f"note: {sentence}")
+
+def run_command(words: list[str]) -> None:
+    """Runs `fit`, `validate`, `test`, `predict` or `calibrate`.
+
+    Args:
+        words: those of the command, configurations first.
+    """
+    sys.argv[1:] = words  # which results name as their command, and which processes of DDP are started with
+    KCMCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        trainer_class=KCMTrainer,
+        parser_class=KCMParser,
+        trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
+        save_config_callback=SaveFitConfig,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+    )
 
 
 def _several(trainer: Mapping[str, Any]) -> bool:

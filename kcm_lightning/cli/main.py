@@ -1,4 +1,7 @@
-"""The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`."""
+"""The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...` and `sweep FILE`.
+
+What a command needs is imported once it is known: torch and Lightning take seconds.
+"""
 
 import errno
 import os
@@ -6,66 +9,13 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Literal
 
-from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-from kcm_lightning.calibrate import KCMTrainer
-from kcm_lightning.cli.configs import find_configs
-from kcm_lightning.cli.kcm_cli import KCMCLI, SaveFitConfig
-from kcm_lightning.cli.parser import OneLineParser, read_none_as_null, write_choices_by_value
+from kcm_lightning.cli.configs import find_config, find_configs, list_configs
+from kcm_lightning.cli.overview import OTHERS, PROGRAM, check_command, overview, version
 from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
-from kcm_lightning.report import report
-from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.renamed_options import check_words
 from kcm_lightning.utils.signals import StopSignal, stopped_by_signals
-
-
-def _report(words: list[str]) -> str:
-    parser = OneLineParser(
-        prog="python -m kcm_lightning report",
-        description="The paper's tables out of run folders, with mean and standard deviation over seeds.",
-    )
-    parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
-    parser.add_argument(
-        "--format",
-        type=Literal["markdown", "csv", "latex"],
-        default="markdown",
-        help="markdown with the sources of each table; csv or latex, the tables alone",
-    )
-    parser.add_argument(
-        "--by",
-        type=Literal["table", "variant"],
-        default="table",
-        help="table: the paper's tables; variant: one table with a row for each variant of a sweep",
-    )
-    options = parser.parse_args(words)
-    return report(options.folders, options.format, options.by)
-
-
-def _sweep(words: list[str]) -> int:
-    parser = OneLineParser(
-        prog="python -m kcm_lightning sweep",
-        description="Runs what a sweep's file says and is not done yet; a killed sweep goes on where it was.",
-    )
-    parser.add_argument("file", help="YAML of the sweep")
-    parser.add_argument(
-        "--cell", type=int | None, help="run this cell alone, counted from 0, and those that it needs"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="print each cell's commands as one line, and run nothing"
-    )
-    options = parser.parse_args(words)
-    if options.list:
-        print(commands(Path(options.file)), end="")
-        return 0
-    try:
-        return int(sweep(Path(options.file), options.cell) > 0)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return 128 + signal.SIGINT
 
 
 def main(args: list[str] | None = None) -> None:
@@ -74,10 +24,6 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: the words after the program's name; None for those of the process.
     """
-    keep_freed_memory()
-    silence_noise()
-    read_none_as_null()
-    write_choices_by_value()
     given = sys.argv[1:] if args is None else args
     with stopped_by_signals() as stop:
         status = _status_of(given, stop)
@@ -94,9 +40,9 @@ def _status_of(given: list[str], stop: StopSignal) -> int:
         print(f"error: {error}", file=sys.stderr)
         if stop.number is None:
             return 2
-    except SIGTERMException:  # of itself it would end as a success
-        stop.number = stop.number or signal.SIGTERM
     except BaseException as error:
+        if _is_termination(error):  # of itself it would end as a success
+            stop.number = stop.number or signal.SIGTERM
         if stop.number is None and (reason := _no_room(error)):
             print(f"error: {reason}: make room. To go on: {_to_go_on(given)}", file=sys.stderr)
             return 2
@@ -108,28 +54,61 @@ def _status_of(given: list[str], stop: StopSignal) -> int:
 
 
 def _run(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(overview(), end="")
+        return 0
+    if given[0] == "--version":
+        print(version(), end="")
+        return 0
     words = find_configs(given)
     check_words(words)
-    if words[:1] == ["report"]:
-        print(_report(words[1:]), end="")
-        return 0
-    if words[:1] == ["sweep"]:
-        return _sweep(words[1:])
-    sys.argv[1:] = words
-    KCMCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        trainer_class=KCMTrainer,
-        parser_class=OneLineParser,
-        trainer_defaults={"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 1},
-        save_config_callback=SaveFitConfig,
-        save_config_kwargs={"overwrite": True},
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-    )
+    check_command(words)
+    if words[0] in OTHERS:
+        return {"report": _report, "sweep": _sweep, "configs": _configs}[words[0]](words[1:])
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"kcm_lightning {words[0]}: loading PyTorch", file=sys.stderr, flush=True)
+    from kcm_lightning.cli.kcm_cli import run_command
+    from kcm_lightning.cli.parser import read_none_as_null, write_choices_by_value
+
+    keep_freed_memory()
+    silence_noise()
+    read_none_as_null()
+    write_choices_by_value()
+    run_command(words)
     return 0
+
+
+def _report(words: list[str]) -> int:
+    from kcm_lightning.cli.report_and_sweep import run_report
+
+    return run_report(words)
+
+
+def _sweep(words: list[str]) -> int:
+    from kcm_lightning.cli.report_and_sweep import run_sweep
+
+    return run_sweep(words)
+
+
+def _configs(words: list[str]) -> int:
+    """Lists the shipped configurations, or prints one."""
+    if words[:1] == ["show"] and len(words) == 2:
+        name = words[1] if words[1].endswith(".yaml") else f"{words[1]}.yaml"
+        print(find_config(name).read_text(encoding="utf-8"), end="")
+    elif not words:
+        width = max(len(name) for name, _ in list_configs())
+        for name, text in list_configs():
+            print(f"{name:<{width}}  {text}")
+        print(f"\nTo read one: {PROGRAM} configs show quickstart.yaml")
+    else:
+        raise InputError("configs takes no options: `configs` lists all, `configs show NAME` prints one")
+    return 0
+
+
+def _is_termination(error: BaseException) -> bool:
+    """Whether an error is Lightning's word for SIGTERM."""
+    exceptions = sys.modules.get("lightning.pytorch.utilities.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.SIGTERMException)
 
 
 def _no_room(error: BaseException | None) -> str | None:

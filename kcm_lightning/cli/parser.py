@@ -4,13 +4,12 @@ from enum import Enum
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import get_loader, set_loader
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
 from kcm_lightning.utils.errors import InputError
 
 
-class OneLineParser(LightningArgumentParser):
+class OneLineErrors(ArgumentParser):
     """Says what is wrong in one line, without the page of usage before it; options have one spelling."""
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -1,0 +1,59 @@
+"""The commands `report` and `sweep`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Literal
+
+from kcm_lightning.cli.overview import PROGRAM
+from kcm_lightning.cli.parser import OneLineErrors
+from kcm_lightning.report import report
+from kcm_lightning.sweep import commands, sweep
+
+
+def run_report(words: list[str]) -> int:
+    """`report FOLDER ...`; returns the exit status."""
+    parser = OneLineErrors(
+        prog=f"{PROGRAM} report",
+        description="The paper's tables out of run folders, with mean and standard deviation over seeds.",
+    )
+    parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
+    parser.add_argument(
+        "--format",
+        type=Literal["markdown", "csv", "latex"],
+        default="markdown",
+        help="markdown with the sources of each table; csv or latex, the tables alone",
+    )
+    parser.add_argument(
+        "--by",
+        type=Literal["table", "variant"],
+        default="table",
+        help="table: the paper's tables; variant: one table with a row for each variant of a sweep",
+    )
+    options = parser.parse_args(words)
+    print(report(options.folders, options.format, options.by), end="")
+    return 0
+
+
+def run_sweep(words: list[str]) -> int:
+    """`sweep FILE`; returns the exit status."""
+    parser = OneLineErrors(
+        prog=f"{PROGRAM} sweep",
+        description="Runs what a sweep's file says and is not done yet; a killed sweep goes on where it was.",
+    )
+    parser.add_argument("file", help="YAML of the sweep")
+    parser.add_argument(
+        "--cell", type=int | None, help="run this cell alone, counted from 0, and those that it needs"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print each cell's commands as one line, and run nothing"
+    )
+    options = parser.parse_args(words)
+    if options.list:
+        print(commands(Path(options.file)), end="")
+        return 0
+    try:
+        return int(sweep(Path(options.file), options.cell) > 0)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return 128 + signal.SIGINT
