@@ -139,10 +139,10 @@ def _device(device: str | torch.device) -> torch.device:
 def _saved(config: Path) -> dict[str, Any]:
     """The configuration of a run, which has a model, data and a trainer."""
     saved = read_yaml(config)
+    check_names(saved, str(config))
     for part in ("model", "data", "trainer"):
         if not isinstance(saved.get(part), dict):
             raise InputError(f"{config} is no configuration of a run: it has no {part}")
-    check_names(saved, str(config))
     return saved
 
 

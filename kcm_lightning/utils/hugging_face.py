@@ -44,6 +44,8 @@ def from_pretrained(auto_class: Any, name: str, option: str, **kwargs: Any) -> A
         reason = _in_one_line(error)
         if isinstance(error, ImportError) and "timm" in reason:
             require("timm", extra="timm", what=f"{option}: the model {name!r}")
+        if isinstance(error, ImportError):
+            raise InputError(f"{option}: the model {name!r} cannot be loaded: {reason}") from error
         if Path(name).is_dir():
             raise InputError(f"{option}: the folder {name!r} holds no model that loads: {reason}") from error
         raise InputError(

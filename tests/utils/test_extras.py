@@ -36,11 +36,16 @@ def test_a_chat_model_says_what_it_needs_before_anything_is_trained(monkeypatch)
 def test_a_model_of_timm_says_what_it_needs(monkeypatch):
     class Auto:
         @staticmethod
-        def from_pretrained(name):
+        def from_pretrained(name, **options):
             raise ImportError("TimmWrapperModel requires the timm library but it was not found")
 
     monkeypatch.setattr("kcm_lightning.utils.extras.find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"'mobilenet' needs the package timm: pip install 'kcm_lightning\[timm\]'"
     ):
+        from_pretrained(Auto, "mobilenet", "--model.teacher.name")
+    monkeypatch.undo()
+    monkeypatch.setattr("kcm_lightning.utils.extras.find_spec", lambda name: object())
+    # it is there, but too old for instance: what is wrong is not that the model cannot be had
+    with pytest.raises(InputError, match="'mobilenet' cannot be loaded: TimmWrapperModel requires the timm"):
         from_pretrained(Auto, "mobilenet", "--model.teacher.name")
