@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 import yaml
 from lightning import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,6 +20,7 @@ from kcm_lightning.calibrate import KCMTrainer
 from kcm_lightning.callbacks import (
     CaptionExamples,
     ConfidenceHistogram,
+    ConsoleProgress,
     FitProgress,
     RunCheckpoint,
     RunCheckpointIO,
@@ -173,6 +174,8 @@ class KCMCLI(LightningCLI):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
         if given["max_epochs"] is None and self.subcommand == "fit":
             kwargs["max_epochs"] = self.model.total_epochs
+        if given["enable_model_summary"] is None:
+            kwargs["enable_model_summary"] = False  # it counts operations, of which a KAN has none for it
         if given["plugins"] is None:
             kwargs["plugins"] = [RunCheckpointIO()]
         check_trainer(str(self.subcommand), given, self.model)
@@ -187,6 +190,11 @@ class KCMCLI(LightningCLI):
     def _callbacks(self, checkpoints: bool) -> list[Callback]:
         """What keeps checkpoints, and what writes and draws the module's kind of results."""
         callbacks: list[Callback] = [BillOfStopped()]
+        given = self._get(self.config_init, "trainer")
+        if given["enable_progress_bar"] is not False and not any(
+            isinstance(own, ProgressBar) for own in callbacks_of(given)
+        ):
+            callbacks.append(ConsoleProgress())
         if self.subcommand == "fit" and not self.config.fit.trainer.fast_dev_run:
             callbacks.append(FitProgress(self.folder))
         if self.subcommand == "fit" and checkpoints:

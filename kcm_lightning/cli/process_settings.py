@@ -22,13 +22,16 @@ def keep_freed_memory() -> None:
 
 def silence_noise() -> None:
     """Silences Lightning's advertisements and warnings about what is meant to be."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    quiet = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    for name in (*quiet, "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.WARNING if name in quiet else logging.ERROR)
     for message in (
         ".*does not have many workers.*",
         ".*in eval mode at the start.*",
         ".*smaller than the logging interval.*",
         ".*LeafSpec.* is deprecated.*",
         ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*It is recommended to use .*sync_dist=True.*",  # metrics are of all processes already
         ".*Checkpoint directory .* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message=message)

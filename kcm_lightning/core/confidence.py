@@ -79,6 +79,8 @@ def check_confidence(confidence: Tensor) -> None:
 
     Raises:
         InputError: some are NaN.
+
+    >>> check_confidence(torch.tensor([0.5, 1.0]))  # both are numbers
     """
     if count := int(confidence.isnan().sum()):
         raise InputError(

@@ -116,7 +116,8 @@ class CachedClassifier(CachedModel, LargeClassifier):
         answers = self.stored(keys)
         if missing := first_rows(keys, answers):
             everything = len(missing) == len(keys)
-            fresh = self._asked(query if everything else query.rows(torch.tensor(list(missing.values()))))
+            asked = query if everything else query.rows(torch.tensor(list(missing.values())))
+            fresh = self._checked(self.model.distribution(asked).float(), len(asked))
             values = fresh.cpu().numpy()
             own = {key: value.tobytes() for key, value in zip(missing, values, strict=True)}
             answered = ~np.isnan(values).any(axis=(1, 2))
@@ -126,12 +127,11 @@ class CachedClassifier(CachedModel, LargeClassifier):
             answers |= own
         return self._together([answers[key] for key in keys]).to(query.sample_ids.device)
 
-    def _asked(self, query: Query) -> Tensor:
-        fresh = self.model.distribution(query).float()
-        if fresh.ndim != 3 or fresh.shape[:2] != (len(query), 1):
+    def _checked(self, fresh: Tensor, count: int) -> Tensor:
+        if fresh.ndim != 3 or fresh.shape[:2] != (count, 1):
             raise InputError(
                 f"{type(self.model).__name__}.distribution returned the shape {tuple(fresh.shape)} for "
-                f"{len(query)} samples, and not ({len(query)}, 1, classes)"
+                f"{count} samples, and not ({count}, 1, classes)"
             )
         return fresh
 

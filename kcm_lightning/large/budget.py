@@ -13,7 +13,7 @@ class Prices:
     Args:
         input: price of a million tokens sent; 0 by default.
         output: price of a million tokens received; 0 by default.
-        currency: of both prices and of budgets of money; it is printed beside every sum, and "USD" by
+        currency: the money that prices and budgets are in; it is printed beside every sum, and "USD" by
             default.
     """
 

@@ -123,7 +123,13 @@ def random_scores(lm_rate: float, small: ImageScores, large: ImageScores) -> dic
 
 
 def random_mix(lm_rate: float, small: ImageScores, large: ImageScores) -> ImageScores:
-    """Expected parts of the scores where a random share of the images goes to the large model."""
+    """Expected parts of the scores where a random share of the images goes to the large model.
+
+    >>> small = ImageScores(torch.zeros(1, 10), torch.zeros(1))
+    >>> large = ImageScores(torch.ones(1, 10), torch.ones(1))
+    >>> random_mix(0.25, small, large).cider.tolist()
+    [0.25]
+    """
     return ImageScores(
         bleu=(1 - lm_rate) * small.bleu + lm_rate * large.bleu,
         cider=(1 - lm_rate) * small.cider + lm_rate * large.cider,
@@ -144,6 +150,10 @@ def curve_half_widths(
 
     Returns:
         `BLEU-4` and `CIDEr`, each of shape `(N + 1,)`.
+
+    >>> same = ImageScores(torch.ones(2, 10).double(), torch.ones(2).double())  # equal images
+    >>> curve_half_widths(torch.rand(2), same, same)["CIDEr"].round(decimals=6).abs().tolist()
+    [0.0, 0.0, 0.0]
     """
     count = len(confidence)
     rank = torch.empty(count, dtype=torch.long)

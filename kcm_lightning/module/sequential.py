@@ -65,6 +65,12 @@ class SequentialTraining(NamedWeights):
         return self.trainer.current_epoch // max(1, self.phase.epochs)
 
     @property
+    def phase_position(self) -> tuple[str, int, int]:
+        """The group that is learned, the epoch within it from 1, and its epochs."""
+        epoch = self.trainer.current_epoch % max(1, self.phase.epochs)
+        return f"group {self.group + 1} of {self.groups}, epoch", epoch + 1, self.phase.epochs
+
+    @property
     def data(self) -> LongTailedImages:
         """The data module of the run."""
         return self.trainer.datamodule

@@ -110,6 +110,14 @@ class TwoPhases(NamedWeights):
         """Whether the current epoch teaches the student."""
         return self.trainer.current_epoch >= self.judge_epochs
 
+    @property
+    def phase_position(self) -> tuple[str, int, int]:
+        """Name of the current phase, the epoch within it from 1, and its epochs."""
+        epoch = self.trainer.current_epoch + 1
+        if self.distilling:
+            return "student", epoch - self.judge_epochs, self.student_phase.epochs
+        return "judge", epoch, self.judge_epochs
+
     def training_samples(self) -> TrainingSamples:
         """What the current epoch trains on, as the data module asks."""
         return TrainingSamples(distilling=self.distilling)
@@ -187,7 +195,8 @@ class TwoPhases(NamedWeights):
 
     def _batches_to_distill(self) -> Iterator[Batch]:
         """Clean views of all samples to distill on."""
-        loader, hidden = self.data.distill_dataloader(), not self.trainer.is_global_zero
+        loader = self.data.distill_dataloader()
+        hidden = None if self.trainer.is_global_zero else True  # None: where there is no terminal
         for batch in tqdm(loader, desc="answers to distill from", disable=hidden, leave=False):
             yield self.data.view(move_data_to_device(batch, self.device), augment=False)
 

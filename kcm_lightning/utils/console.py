@@ -10,4 +10,4 @@ def say(text: str) -> None:
         text: one line or several.
     """
     printable = text.encode("utf-8", "replace").decode()
-    Console().print(printable, soft_wrap=True, markup=False, emoji=False)
+    Console().print(printable, soft_wrap=True, markup=False, emoji=False, highlight=False)

@@ -89,7 +89,9 @@ def test_own_large_model_and_own_data_run(workplace, tiny_classifier):
         main(["test", *options])
     results = sorted(workplace.glob("runs/quickstart/*/results.json"))
     assert len(results) == 2
-    assert "my_model.Nearest" in results[0].read_text() and "nearest brightness 10.0" in results[0].read_text()
+    assert (
+        "my_model.Nearest" in results[0].read_text() and "nearest brightness 10.0" in results[0].read_text()
+    )
     assert "inverted-digits" in results[1].read_text()
 
 
