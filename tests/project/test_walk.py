@@ -18,7 +18,7 @@ from tests.conftest import accept_any_md5
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "kcm_lightning"
-# what a network computes inside is not followed, nor how the cache of answers knows inputs and models by content
+# not followed: what a network computes inside, and how the cache knows inputs and models by their content
 INSIDE = ("small", "kan", "large/input_digests.py", "large/answer_table.py", "utils/hugging_face.py")
 
 
