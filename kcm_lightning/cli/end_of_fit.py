@@ -6,7 +6,6 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from kcm_lightning.callbacks import FitProgress, not_done
-from kcm_lightning.cli.overview import PROGRAM
 from kcm_lightning.module import (
     FineTuneImageClassifier,
     FineTuneTextClassifier,
@@ -14,7 +13,7 @@ from kcm_lightning.module import (
     SequentialTraining,
 )
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
-from kcm_lightning.utils.console import say
+from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
 
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from kcm_lightning.cli.configs import find_config, find_configs, list_configs
-from kcm_lightning.cli.overview import OTHERS, PROGRAM, check_command, overview, version
+from kcm_lightning.cli.overview import OTHERS, check_command, overview, version
 from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
+from kcm_lightning.utils.console import PROGRAM
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.renamed_options import check_words
 from kcm_lightning.utils.signals import StopSignal, stopped_by_signals

@@ -2,9 +2,9 @@
 
 from kcm_lightning import __version__
 from kcm_lightning.cli.configs import list_configs
+from kcm_lightning.utils.console import PROGRAM
 from kcm_lightning.utils.errors import InputError
 
-PROGRAM = "python -m kcm_lightning"
 WITH_CONFIG = {
     "fit": "train a judge and its student, or fine-tune a large model",
     "validate": "figures of a trained run on the validation split",

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from kcm_lightning.cli.overview import PROGRAM
 from kcm_lightning.cli.parser import OneLineErrors
 from kcm_lightning.report import report
 from kcm_lightning.sweep import commands, sweep
+from kcm_lightning.utils.console import PROGRAM
 
 
 def run_report(words: list[str]) -> int:

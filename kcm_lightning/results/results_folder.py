@@ -48,7 +48,11 @@ def results_folder(run: Path, *, command: str, found: Mapping[str, Any]) -> Path
     # what earlier versions did not keep is unknown
     names = sorted({*now, *first} - {name for name in _CONTENT if None in (now.get(name), first.get(name))})
     differ = {name: now.get(name) for name in names if now.get(name) != first.get(name)}
-    return run / {"test": "tests", "predict": "predictions"}[command] / _name(differ) if differ else run
+    return (
+        run / {"test": "tests", "predict": "predictions"}[command] / _name(differ, found.get("calibrated"))
+        if differ
+        else run
+    )
 
 
 def _written(path: Path) -> dict[str, Any] | None:
@@ -92,12 +96,20 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _name(differ: Mapping[str, Any]) -> str:
-    """A folder's name that says what differs, gates first; a digest ends it where it cannot say all."""
+def _name(differ: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> str:
+    """A folder's name that says what differs, gates first; a digest ends it where it cannot say all.
+
+    Thresholds that `calibrate` has chosen are named by their target.
+    """
     ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name))
-    words = [
-        f"{name.split('.')[-1]}-{_word(name, differ[name])}" for name in ordered if "temperatures" not in name
-    ]
+    said = [name for name in ordered if not {"thresholds", "temperatures"} & set(name.split("."))]
+    if calibrated:
+        words = [str(calibrated["target"])]
+    else:
+        words = [
+            f"{name.split('.')[-1]}-{_word(name, differ[name])}" for name in ordered if "thresholds" in name
+        ]
+    words += [f"{name.split('.')[-1]}-{_word(name, differ[name])}" for name in said]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words)).strip("-.")
     digest = hashlib.sha256(json.dumps(differ, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"{plain[:_LONGEST]}-{digest}"

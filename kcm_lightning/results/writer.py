@@ -12,6 +12,7 @@ from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.results.calibrated_file import check_chosen, chosen_for
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
+from kcm_lightning.results.end_of_test import end_of_test, operating_points
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
 from kcm_lightning.results.page import results_page, verdicts
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
@@ -156,7 +157,10 @@ class ResultsWriter(L.Callback):
         write_text(folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(folder / "curve.png", title)
-        say(f"results: {folder / 'results.json'}")
+        if points := operating_points(self.folder, folder, results):
+            print_table(*points, "with other thresholds")
+        for line in end_of_test(self.folder, folder, results):
+            say(line)
 
     def _folder_of(self, command: str, found: Mapping[str, Any]) -> Path:
         """Where results go, made where missing: they overwrite those of the same alone."""

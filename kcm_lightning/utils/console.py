@@ -2,6 +2,8 @@
 
 from rich.console import Console
 
+PROGRAM = "python -m kcm_lightning"
+
 
 def say(text: str) -> None:
     """Prints lines as they are: a path may hold brackets, colons, or bytes that are no letters.

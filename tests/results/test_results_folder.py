@@ -44,6 +44,12 @@ def test_what_differs_names_a_folder_of_its_own(tmp_path):
     assert others[0] == folder(tmp_path, config(judge=0.5))
 
 
+def test_thresholds_of_calibrate_are_named_by_their_target(tmp_path):
+    leave(tmp_path, config())
+    chosen = {"calibrated": {"target": "lm_rate=0.5", "samples": 150}}
+    assert folder(tmp_path, config(judge=0.5), **chosen).name.startswith("lm_rate-0.5-")
+
+
 def test_results_of_other_content_are_kept_apart(tmp_path):
     def of(large="r18", test="aa", names="cc"):
         data = {"splits": {"test": {"sha256": test}}, "class_names": {"sha256": names}}
