@@ -16,6 +16,9 @@ $(VENV)/.installed: pyproject.toml requirements.txt
 quickstart: install runs/quickstart_large_model
 	$(PYTHON) -m kcm_lightning fit --config quickstart.yaml
 	$(PYTHON) -m kcm_lightning test --config quickstart.yaml
+	$(PYTHON) -m kcm_lightning calibrate --config quickstart.yaml --target accuracy_drop=0.01
+	run=$$(ls -dt runs/quickstart/[0-9]* | head -n 1); \
+	$(PYTHON) -m kcm_lightning test --config $$run/config.yaml --config $$run/calibrated.yaml
 
 runs/quickstart_large_model: | install
 	$(PYTHON) -m kcm_lightning fit --config quickstart_large.yaml

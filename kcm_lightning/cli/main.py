@@ -66,6 +66,12 @@ def _run(given: list[str]) -> int:
     check_command(words)
     if words[0] in OTHERS:
         return {"report": _report, "sweep": _sweep, "configs": _configs}[words[0]](words[1:])
+    if any(".help" in word for word in words):
+        from kcm_lightning.cli.class_help import class_help
+
+        if page := class_help(words):
+            print(page, end="")
+            return 0
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"kcm_lightning {words[0]}: loading PyTorch", file=sys.stderr, flush=True)
     from kcm_lightning.cli.kcm_cli import run_command
