@@ -73,6 +73,8 @@ def not_done(run: Path) -> list[str]:
 
 def _sentences(judge: dict[str, Any], student: dict[str, Any]) -> list[str]:
     said = []
+    if judge.get("untrained"):
+        said.append("the judge was not trained: its weights are random")
     if _cut_short(judge):
         said.append(f"the judge was trained for {judge['done']} of {judge['planned']} epochs")
     if student["planned"] and not student["done"]:

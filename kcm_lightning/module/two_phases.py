@@ -100,8 +100,14 @@ class TwoPhases(NamedWeights):
             "student": min(max(0, epochs - judge), self.student_phase.epochs),
         }
         planned = {"judge": self._planned_judge_epochs, "student": self.student_phase.epochs}
+        untrained = {"judge": not planned["judge"] and not self.judge_ckpt, "student": False}
         return {
-            phase: {"done": done[phase], "planned": planned[phase], "stopped_early": stopped[phase]}
+            phase: {
+                "done": done[phase],
+                "planned": planned[phase],
+                "stopped_early": stopped[phase],
+                "untrained": untrained[phase],
+            }
             for phase in done
         }
 
@@ -155,11 +161,6 @@ class TwoPhases(NamedWeights):
     def on_fit_start(self) -> None:
         if self._judge_ended is not None:
             self._leave_out_epochs()
-        if not self._planned_judge_epochs and not self.judge_ckpt:
-            raise InputError(
-                "--model.judge_phase.epochs=0 leaves the judge untrained: name a trained one with "
-                "--model.judge_ckpt"
-            )
         if self.trainer.ckpt_path is None:  # else the checkpoint has the judge
             own = self.made_of(self.data, self.data.class_names)
             start_judge(self.judge, self.judge_ckpt, own, self.data, vocabulary=self._vocabulary_units())
