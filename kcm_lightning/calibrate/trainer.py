@@ -1,5 +1,6 @@
 """`calibrate`: temperatures and thresholds from one pass over the validation split."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from kcm_lightning.calibrate.answer_recorder import Recorder
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
 from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
+from kcm_lightning.calibrate.on_unseen import in_words, met_on_unseen
 from kcm_lightning.calibrate.output import make_folder, output_path, write
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_on_unseen
@@ -22,7 +24,7 @@ from kcm_lightning.results import print_usage, usage_of
 from kcm_lightning.results.calibrated_file import NAME
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.results.provenance import identity_of
-from kcm_lightning.utils.console import say
+from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
 
 
@@ -87,10 +89,11 @@ class KCMTrainer(L.Trainer):
             "temperatures": asdict(temperatures),
             "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
             "expected_on_unseen_data": expected,
+            "target_on_unseen_data": met_on_unseen(goal, len(answers), expected),
         } | _origin(model, cast(KCMDataModule, datamodule), ckpt_path)
         report |= {"large_model": usage} if usage else {}
         if self.is_global_zero:
-            _print(report)
+            _print(report, goal)
             newest = None if output else Path(self.default_root_dir) / NAME
             self._leave(report, _settings(report, with_temperatures=recorder.has_temperatures), path, newest)
         return report
@@ -103,6 +106,10 @@ class KCMTrainer(L.Trainer):
         if replaced := write(report, settings, path, newest):
             say(f"note: {replaced}")
         say(f"use them with a second --config {newest or path}")
+        config = Path(self.default_root_dir) / "config.yaml"
+        if config.is_file():
+            words = ["--config", str(config), "--config", str(newest or path)]
+            say(f"next: {PROGRAM} test {shlex.join(words)}")
 
     def _check(self, model: L.LightningModule, goal: Target) -> type[Recorder]:
         """Refuses what cannot be calibrated; returns what records the module's kind of answers."""
@@ -161,13 +168,15 @@ def _settings(report: dict[str, Any], *, with_temperatures: bool) -> str:
     return f"# {report['target']}, chosen on {report['samples']} samples\n{settings}"
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any], goal: Target) -> None:
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         is_score = name.startswith(("BLEU", "CIDEr"))
         title = f"expected {name.replace('_', ' ')}{' x 100' if is_score else ''}"
         value = f"{mean:.2f}{'' if is_score else ' %'}"
         say(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
+    if met := report["target_on_unseen_data"]:
+        say(in_words(goal, report["samples"], met))
     if report["thresholds"]["student"] is None:
         target = report["target"]
         say(f"no threshold meets {target} on these samples: the large model answers all of them")

@@ -56,6 +56,16 @@ def test_lm_rate_is_met_and_nearly_used_up(rate):
     assert rate - 0.005 <= realised <= rate
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stricter_target_never_chooses_worse(seed):
+    answers = synthetic(100 + 40 * seed, seed)
+    drops = [0.0, 0.005, 0.01, 0.03, 0.1]
+    found = [replay(answers, choose_thresholds(answers, Target("accuracy_drop", drop))) for drop in drops]
+    right = [own.double().mean().item() for own, _ in found]
+    calls = [called.double().mean().item() for _, called in found]
+    assert all(right[0] >= other for other in right) and calls == sorted(calls, reverse=True)
+
+
 def test_accuracy_drop_takes_the_fewest_calls_that_hold_it():
     answers = synthetic(1000)
     thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.01))
