@@ -103,7 +103,7 @@ class ConsoleProgress(ProgressBar):
             return
         left = (time.monotonic() - self._start) / done * (total - done)
         words = [f"{name}: batch {done}/{total}"]
-        if self._seen:
+        if self._seen and name != "validation":  # calibrate's has no gates yet
             words.append(f"LM rate so far {100 * self._called / self._seen:.1f} %")
         self._line(", ".join([*words, f"{_clock(left)} left"]), end=last)
 

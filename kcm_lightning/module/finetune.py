@@ -1,12 +1,14 @@
 """Supervised training of a large classifier, with the same data modules."""
 
 import os
+import shutil
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -109,7 +111,8 @@ class FineTune(NamedWeights):
             check_finite(self.parameters(), "the weights are", self.global_step, self.current_epoch)
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
-        self.log_dict({"val/accuracy": accuracy, "selection": accuracy})
+        self.log("val/accuracy", accuracy)
+        self.log("selection", accuracy, logger=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
@@ -131,9 +134,19 @@ class FineTune(NamedWeights):
 
     def _write(self) -> None:
         """Writes the Hugging Face folder beside its place and then moves it there."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # of one file
         partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
-        self.model.save_pretrained(partial)
-        self.processor.save_pretrained(partial)
+        try:
+            self.model.save_pretrained(partial)
+            self.processor.save_pretrained(partial)
+        except (OSError, SafetensorError) as error:  # a full disk, for instance
+            shutil.rmtree(partial, ignore_errors=True)
+            raise InputError(
+                f"--model.output: {self.output} cannot be written ({error}); its weights are in the run's "
+                "checkpoints/best.ckpt"
+            ) from error
         try:
             os.replace(partial, self.output)
         except OSError as error:  # something has taken the place since `setup` looked

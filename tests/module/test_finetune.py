@@ -1,5 +1,6 @@
 """A large model of one's own: resumed where it was stopped, and there only when its training is over."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,27 @@ def test_a_stopped_fine_tuning_leaves_no_model_and_is_resumed(tmp_path, monkeypa
     with pytest.raises(AssertionError, match="exists already"):
         kcm(tmp_path, *command)
     assert [path.name for path in Path(output.parent).iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_of_a_model(tmp_path, monkeypatch):
+    write = FineTune._write
+
+    def without_room(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+        try:
+            write(self)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(FineTune, "_write", without_room)
+    command = [
+        "fit",
+        "--config",
+        "quickstart_large.yaml",
+        "--model.training.epochs=1",
+        "--trainer.max_epochs=1",
+    ]
+    with pytest.raises(AssertionError, match=r"error: --model\.output: .* cannot be written .*best\.ckpt"):
+        kcm(tmp_path, *command)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["quickstart_large"]
