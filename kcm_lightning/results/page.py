@@ -73,7 +73,7 @@ def _signed(interval: Mapping[str, float]) -> str:
 
 
 def _compared(counts: Mapping[str, Any]) -> str:
-    return f"{counts['better']} samples only KCM is right on, {counts['worse']} only the large model"
+    return f"KCM alone is right on {counts['better']:,}, the large model alone on {counts['worse']:,}"
 
 
 def _origin(found: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ def test_all_of_it_is_there():
         "# digits, 600 test samples",
         "| overall | 98.00 |",
         "called for 18.00 % of the samples",
-        "-0.67 (95 % interval -1.50 to +0.00) points; 1 samples only KCM is right on, 5 only the large model",
+        "-0.67 (95 % interval -1.50 to +0.00) points; KCM alone is right on 1, the large model alone on 5",
         "Routing is better than chance: KCM - random router +3.43 points (95 % interval +2.00 to +5.00).",
         "0.1235 EUR per 1,000 samples",
         "test split 8dd2d595a6568f73",
