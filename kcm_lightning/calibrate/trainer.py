@@ -24,6 +24,7 @@ from kcm_lightning.results import print_usage, usage_of
 from kcm_lightning.results.calibrated_file import NAME
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.results.provenance import identity_of
+from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_tensorboard
 from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
 
@@ -105,6 +106,9 @@ class KCMTrainer(L.Trainer):
             return
         if replaced := write(report, settings, path, newest):
             say(f"note: {replaced}")
+        scalars, texts = figures_of_calibration(report)
+        of = f"calibrate-{report['target']}"
+        leave_for_tensorboard(Path(self.default_root_dir), of, scalars=scalars, texts=texts)
         say(f"use them with a second --config {newest or path}")
         config = Path(self.default_root_dir) / "config.yaml"
         if config.is_file():

@@ -5,6 +5,7 @@ from kcm_lightning.callbacks.confidence_histogram import ConfidenceHistogram
 from kcm_lightning.callbacks.console_progress import ConsoleProgress
 from kcm_lightning.callbacks.fit_progress import FitProgress, not_done
 from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint, RunCheckpointIO
+from kcm_lightning.callbacks.tensorboard import TensorBoardPages
 
 __all__ = [
     "CaptionExamples",
@@ -13,5 +14,6 @@ __all__ = [
     "FitProgress",
     "RunCheckpoint",
     "RunCheckpointIO",
+    "TensorBoardPages",
     "not_done",
 ]

@@ -12,6 +12,7 @@ from kcm_lightning.module import (
     KCMModule,
     SequentialTraining,
 )
+from kcm_lightning.results.tensorboard import tensorboard_command
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
@@ -40,8 +41,9 @@ def print_end_of_fit(trainer: Any, module: Any, *, folder: Path, resumed: bool) 
     for note in notes:
         say(f"note: {note}")
     say(f"run: {folder}")
-    if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
-        say(f"TensorBoard: tensorboard --logdir {folder}")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            say(f"TensorBoard: {tensorboard_command(Path(logger.log_dir))}")
     for command in _next(module, folder):
         say(f"next: {PROGRAM} {command}")
 

@@ -29,6 +29,7 @@ from kcm_lightning.callbacks import (
 from kcm_lightning.cli.end_of_fit import print_end_of_fit
 from kcm_lightning.cli.parser import OneLineErrors, one_line
 from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
+from kcm_lightning.cli.tensorboard import log_options, tensorboard_pages
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.results import (
@@ -196,7 +197,7 @@ class KCMCLI(LightningCLI):
         ):
             callbacks.append(ConsoleProgress())
         if self.subcommand == "fit" and not self.config.fit.trainer.fast_dev_run:
-            callbacks.append(FitProgress(self.folder))
+            callbacks += [FitProgress(self.folder), tensorboard_pages(self.model, self.config_dump)]
         if self.subcommand == "fit" and checkpoints:
             # from the end of an epoch a run can be resumed; Lightning would take checkpoints at a validation,
             # where not every epoch has one
@@ -224,10 +225,8 @@ class KCMCLI(LightningCLI):
         return callbacks
 
     def after_instantiate_classes(self) -> None:
-        if self.subcommand == "fit" and self.trainer.logger is not None and not self.trainer.fast_dev_run:
-            shown = {key: self.config_dump[key] for key in ("seed_everything", "model", "data")}
-            for logger in self.trainer.loggers:
-                logger.log_hyperparams(shown)
+        if self.subcommand == "fit" and not self.trainer.fast_dev_run:
+            log_options(self.trainer, self.config_dump)
 
     def after_validate(self) -> None:
         self._print_bill()

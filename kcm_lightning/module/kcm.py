@@ -11,7 +11,7 @@ from kcm_lightning.core.confidence import Temperatures, probabilities
 from kcm_lightning.core.distillation import Direction, gated_distillation
 from kcm_lightning.core.losses import JudgeLoss, judge_loss
 from kcm_lightning.core.partition import PartitionOrder, partition
-from kcm_lightning.core.predictions import Outcome, Purpose, Query
+from kcm_lightning.core.predictions import Outcome, Prediction, Purpose, Query
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds
 from kcm_lightning.data.augment import some_cutmix
@@ -234,13 +234,14 @@ class KCMModule(TwoPhases):
         return Ask.EVERYONE if self.compare else Ask.NOBODY
 
     # what Lightning hands on to callbacks is anything, though its types say otherwise
-    def validation_step(self, batch: Batch, batch_idx: int) -> Outcome | None:  # type: ignore[override]
+    def validation_step(self, batch: Batch, batch_idx: int) -> Outcome | dict:  # type: ignore[override]
         fitting = self.trainer.state.fn == "fit"  # then the large model is asked about routed samples alone
         if fitting and (not self.student_started or self.teacher.paid):
-            self._update_score("judge", self.roles.judge(batch["small"]).prediction, batch)
-            if self.student_started:
-                self._update_score("student", self.roles.student(batch["small"]).prediction, batch)
-            return None
+            asked = ("judge", "student") if self.student_started else ("judge",)
+            said: dict[str, Prediction] = {who: getattr(self.roles, who)(batch["small"]) for who in asked}
+            for who, own in said.items():
+                self._update_score(who, own.prediction, batch)
+            return said
         ask, purpose = (Ask.STUDENT, Purpose.FIT) if fitting else (self.ask, Purpose.INFERENCE)
         outcome = collaborate(batch, roles=self.roles, gates=self.gates, ask=ask, purpose=purpose)
         self._update_metrics(outcome, batch, ask)
@@ -282,6 +283,8 @@ class KCMModule(TwoPhases):
         if self.lm_rate.update_called:
             values |= {f"{split}/lm_rate_{kind}": value for kind, value in self.lm_rate.compute().items()}
             self.lm_rate.reset()
+        if "selection" in values:  # for checkpoints, not for people
+            self.log("selection", values.pop("selection"), logger=False)
         self.log_dict(values)
 
     def _scores(self, split: str) -> dict[str, Any]:

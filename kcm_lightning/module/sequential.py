@@ -173,7 +173,7 @@ class SequentialTraining(NamedWeights):
                 self._count(group, batch)
         for kind, metrics in self.scores.items():
             row = metrics["accuracy"].compute()[group]
-            self.log_dict({f"{kind}/group_{i}": value for i, value in enumerate(row)})
+            self.log_dict({f"{kind}/group_{i}": value for i, value in enumerate(row, 1)})
 
     def _metrics(self) -> list[TaskAccuracy]:
         found = [metric for metrics in self.scores.values() for metric in metrics.values()]
@@ -206,7 +206,7 @@ class SequentialTraining(NamedWeights):
         if (self.current_epoch + 1) % self.phase.epochs == 0:
             self._test_after(self.group)  # here, before the checkpoint of this epoch is written
         # what is forgotten at the end is the question: the last epoch is the "best"
-        self.log("selection", float(self.current_epoch))
+        self.log("selection", float(self.current_epoch), logger=False)
 
     def _log_regions(self, split: str) -> None:
         self.log_dict({f"{split}/{region}": value for region, value in self.accuracy.compute().items()})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kcm_lightning.results.tensorboard import tensorboard_command
 from kcm_lightning.utils.console import PROGRAM
 from kcm_lightning.utils.tables import percent
 
@@ -83,4 +84,4 @@ def _next(run: Path, found: Figures) -> list[str]:
         else f"{PROGRAM} calibrate {config} --target {target}"
     )
     place = shlex.quote(str(run))
-    return [first, f"{PROGRAM} report {place}", f"tensorboard --logdir {place}"]
+    return [first, f"{PROGRAM} report {place}", tensorboard_command(run)]

@@ -42,6 +42,7 @@ class SequentialResultsWriter(ResultsWriter):
             f"{_TITLES[kind].capitalize()}:\n\n{markdown_table(*table)}" for kind, table in tables.items()
         ]
         write_text(folder / "results.md", "\n".join(parts))
+        self._leave_for_tensorboard(folder, found)
         say(f"results: {folder / 'results.json'}")
 
 

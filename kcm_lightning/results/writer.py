@@ -17,6 +17,7 @@ from kcm_lightning.results.fit_record import check_resumed, check_split, keep, t
 from kcm_lightning.results.page import results_page, verdicts
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
 from kcm_lightning.results.results_folder import results_folder
+from kcm_lightning.results.tensorboard import figures_of_test, leave_for_tensorboard
 from kcm_lightning.results.usage import print_usage, usage_of
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.files import write_json, write_text
@@ -157,10 +158,21 @@ class ResultsWriter(L.Callback):
         write_text(folder / "predictions.jsonl", found.lines)
         if found.draw is not None:
             found.draw(folder / "curve.png", title)
+        self._leave_for_tensorboard(folder, results)
         if points := operating_points(self.folder, folder, results):
             print_table(*points, "with other thresholds")
         for line in end_of_test(self.folder, folder, results):
             say(line)
+
+    def _leave_for_tensorboard(self, folder: Path, results: Mapping[str, Any]) -> None:
+        """Has TensorBoard show what the folder holds."""
+        leave_for_tensorboard(
+            folder,
+            "test",
+            scalars=figures_of_test(results),
+            texts={"test/results": (folder / "results.md").read_text(encoding="utf-8")},
+            images={"test/curve": folder / "curve.png"},
+        )
 
     def _folder_of(self, command: str, found: Mapping[str, Any]) -> Path:
         """Where results go, made where missing: they overwrite those of the same alone."""

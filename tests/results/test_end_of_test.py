@@ -3,6 +3,7 @@
 import json
 
 from kcm_lightning.results.end_of_test import end_of_test, operating_points
+from kcm_lightning.results.tensorboard import tensorboard_command
 
 
 def results(kcm=0.98, rate=0.18, student=0.7767, **other):
@@ -48,7 +49,7 @@ def test_the_end_says_what_was_saved_where_things_are_and_what_comes_next(tmp_pa
         f"curve: {run / 'curve.png'}",
         f"next: python -m kcm_lightning calibrate --config {run / 'config.yaml'} --target accuracy_drop=0.01",
         f"next: python -m kcm_lightning report {run}",
-        f"next: tensorboard --logdir {run}",
+        f"next: {tensorboard_command(run)}",
     ]
     better = end_of_test(run, run / "tests", results(kcm=0.9967, calibrated={"target": "x"}))
     assert better[0] == "saved: 492 of 600 calls of the large model, with 1.00 points more accuracy"
