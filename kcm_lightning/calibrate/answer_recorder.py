@@ -27,6 +27,7 @@ class Recorder(L.Callback):
         asked: whether the large model's answers are known.
         kinds: targets that make sense for such answers.
         has_temperatures: whether confidences have temperatures.
+        unanswered: samples that the large model was asked about and gave no answer to; the student's stands.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -34,6 +35,7 @@ class Recorder(L.Callback):
 
     def __init__(self, module: KCMModule, *, ask: bool, required: bool):
         self.module, self.asked, self.required = module, ask, required
+        self.unanswered = 0
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
 

@@ -52,6 +52,7 @@ class CaptionRecorder(Recorder):
         captions = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
         if self.asked:
             large = columns["large_captions"]
+            self.unanswered = sum(caption is None for caption in large)
             self.asked = self.required or None not in large
         if self.asked:  # where the large model has no answer, the student's stands
             pairs = zip(large, captions["student"], strict=True)

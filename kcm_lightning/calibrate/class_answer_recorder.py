@@ -42,6 +42,7 @@ class ClassRecorder(Recorder):
         if self.asked:
             believed = columns["teacher_probabilities"]
             answered = ~believed.isnan().any(-1)
+            self.unanswered = int((~answered).sum())
             self.asked = self.required or bool(answered.all())
         if self.asked:
             log_probs = believed[answered].clamp_min(1e-30).log()

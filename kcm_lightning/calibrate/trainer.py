@@ -87,6 +87,7 @@ class KCMTrainer(L.Trainer):
         report = {
             "target": str(goal),
             "samples": len(answers),
+            "unanswered": recorder.unanswered,
             "temperatures": asdict(temperatures),
             "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
             "expected_on_unseen_data": expected,
@@ -179,6 +180,11 @@ def _print(report: dict[str, Any], goal: Target) -> None:
         title = f"expected {name.replace('_', ' ')}{' x 100' if is_score else ''}"
         value = f"{mean:.2f}{'' if is_score else ' %'}"
         say(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
+    if unanswered := report["unanswered"]:
+        say(
+            f"note: the large model gave no answer to {unanswered:,} of {report['samples']:,} validation "
+            "samples: there the student's stands, and what is expected holds for as many"
+        )
     if met := report["target_on_unseen_data"]:
         say(in_words(goal, report["samples"], met))
     if report["thresholds"]["student"] is None:

@@ -3,6 +3,7 @@
 import difflib
 import re
 from pathlib import Path
+from typing import Any
 
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
@@ -85,8 +86,22 @@ def _readable(name: str) -> str:
         from kcm_lightning.results.calibrated_file import read_calibrated
 
         read_calibrated(path)
-    check_names(read_yaml(path), str(path))
+    options = read_yaml(path)
+    check_names(options, str(path))
+    if option := _with_nul(options):
+        raise InputError(f"{path}: {option} holds the character NUL, which no path and no text may have")
     return str(path)
+
+
+def _with_nul(tree: Any, name: str = "") -> str | None:
+    """The first option whose text holds the character NUL."""
+    if isinstance(tree, dict):
+        inner = [(value, f"{name}.{key}" if name else str(key)) for key, value in tree.items()]
+    elif isinstance(tree, list):
+        inner = [(value, name) for value in tree]
+    else:
+        return name if isinstance(tree, str) and "\0" in tree else None
+    return next((found for value, place in inner if (found := _with_nul(value, place))), None)
 
 
 def _is_calibrated(path: Path) -> bool:

@@ -64,10 +64,13 @@ def _notes_of_checkpoints(folder: Path, module: Any) -> list[str]:
 
 
 def _next(module: Any, folder: Path) -> list[str]:
-    """The commands that usually follow."""
+    """The commands that usually follow; none where the run has no checkpoint."""
+    kept = {path.name for path in (folder / "checkpoints").glob("*.ckpt")}
+    if not kept:
+        return []
     if isinstance(module, FineTuneImageClassifier | FineTuneTextClassifier):
         return []  # the module says where the model is
-    config = f"--config {folder / 'config.yaml'}"
+    config = f"--config {folder / 'config.yaml'}" + ("" if "best.ckpt" in kept else " --ckpt_path last")
     if isinstance(module, KCMModule):
         return [f"calibrate {config} --target lm_rate=0.6", f"test {config}"]
     return [f"test {config}"]

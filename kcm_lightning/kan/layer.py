@@ -1,6 +1,7 @@
 """What the linear and the convolutional KAN layer share: grid, weights, grid update, regularization."""
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -37,13 +38,16 @@ class KANLayer(nn.Module):
         spline_scale: float = 0.1,
     ):
         super().__init__()
+        if min(in_features, out_features) < 1:
+            raise ValueError(f"a layer needs inputs and outputs, not {in_features} and {out_features}")
         if grid < 1 or order < 0:
             raise ValueError(f"a spline needs grid >= 1 and order >= 0, not grid={grid}, order={order}")
-        if not grid_range[0] < grid_range[1]:
+        if not (grid_range[0] < grid_range[1] and all(map(math.isfinite, grid_range))):
             raise ValueError(f"grid_range must be (low, high) with low < high, not {tuple(grid_range)}")
         if in_features % groups or out_features % groups:
             raise ValueError(f"groups={groups} must divide {in_features} inputs and {out_features} outputs")
         self.in_features, self.out_features = in_features, out_features
+        self.sample_ndim = 1 + len(kernel)  # axes of one sample without a batch
         self.grid, self.order, self.groups, self.spline_scale = grid, order, groups, spline_scale
         self.grid_range = tuple(map(float, grid_range))  # as given: `update_grid` moves the grid
         fan = (in_features // groups, *kernel)
@@ -138,6 +142,7 @@ class KANLayer(nn.Module):
             InputError: `x` does not fit the layer, is empty, or is not finite.
         """
         exact = torch.promote_types(self.spline_weight.dtype, torch.float32)
+        x = x.unsqueeze(0) if x.ndim == self.sample_ndim else x
         trial, x = copy.deepcopy(self).to(exact), x.to(exact)
         samples = self.channels_last(x).flatten(0, -2)
         check(samples, self.in_features, margin)

@@ -82,7 +82,7 @@ def _check_metric(callback: Callback, trainer: Any, distilling: bool) -> None:
         later = tuple(prefix for prefix in _OF_THE_STUDENT if prefix != "val/kcm_")
         if monitor in known or monitor.startswith(later):
             return
-    validated = any(name.startswith("val/") for name in known)
+    validated = any(name.startswith("val/") for name in known) or not sum(trainer.num_val_batches)
     if monitor.startswith("train/") or validated:
         names = ", ".join(sorted(name for name in known if not name.startswith("selection")))
         raise InputError(f"{type(callback).__name__}: there is no metric {monitor!r}; there are {names}")

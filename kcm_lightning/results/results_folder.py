@@ -24,7 +24,7 @@ _SAME_RESULTS = {
     "retries",
     "timeout",
 }
-_CONTENT = ("large_model", "test_split", "class_names")
+_CONTENT = ("samples", "large_model", "test_split", "class_names")
 _LONGEST = 60  # characters of a folder's name
 
 
@@ -44,7 +44,7 @@ def results_folder(run: Path, *, command: str, found: Mapping[str, Any]) -> Path
         The folder, which need not exist: `run`, or for instance `run/tests/judge-0.9-0a1b2c3d`.
     """
     now = _described(found)
-    first = _written(run / ("results.json" if command == "test" else "predict.json")) or now
+    first = _written(run / ("results.json" if command == "test" else "predict.json")) or _whole(now)
     # what earlier versions did not keep is unknown
     names = sorted({*now, *first} - {name for name in _CONTENT if None in (now.get(name), first.get(name))})
     differ = {name: now.get(name) for name in names if now.get(name) != first.get(name)}
@@ -63,10 +63,16 @@ def _written(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def _whole(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without a limit on batches: a part of the samples never takes the place of all."""
+    return {name: None if name.startswith("trainer.limit_") else value for name, value in options.items()}
+
+
 def _described(found: Mapping[str, Any]) -> dict[str, Any]:
     """Options and content that make a difference to results, by name."""
     data = found.get("data") or {}
     content = {
+        "samples": found.get("samples"),
         "large_model": found.get("large_model_identity"),
         "test_split": (data.get("splits") or {}).get("test", {}).get("sha256"),
         "class_names": (data.get("class_names") or {}).get("sha256"),

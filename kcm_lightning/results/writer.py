@@ -196,7 +196,7 @@ class ResultsWriter(L.Callback):
         columns = self._gathered()
         usage = usage_of(module.teacher, columns["called"])
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            facts = self._facts(trainer, module, usage)
+            facts = {"samples": len(columns["index"])} | self._facts(trainer, module, usage)
             folder = self._folder_of("predict", facts)
             write_json(folder / "predict.json", facts)
             self._leave_predictions(folder, columns, trainer.datamodule)

@@ -52,3 +52,13 @@ def test_a_file_of_calibrate_holds_numbers_alone_under_any_name(tmp_path, monkey
         with pytest.raises(InputError, match=r"holds model\.init_args\.teacher"):
             find_configs(["test", "--config", "quickstart.yaml", *words])
     assert "evil_module" not in sys.modules
+
+
+def test_the_character_nul_is_refused_wherever_it_stands(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text('trainer: {default_root_dir: "a\\0b"}\n')
+    with pytest.raises(InputError, match=r"trainer\.default_root_dir holds the character NUL"):
+        find_configs(["fit", "--config", str(file)])
+    file.write_text('data: {init_args: {names: ["a", "b\\0"]}}\n')
+    with pytest.raises(InputError, match=r"data\.init_args\.names holds the character NUL"):
+        find_configs(["fit", "--config", str(file)])

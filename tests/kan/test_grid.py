@@ -193,3 +193,19 @@ def test_bad_data_are_an_error_and_change_nothing(x, margin, said):
     with pytest.raises(InputError, match=said):
         layer.update_grid(x, margin)
     assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(KANLinear(4, 3), (4,)), (KANConv2d(4, 3, 3, padding=1), (4, 6, 6))]
+)
+def test_one_sample_without_a_batch_is_taken_as_forward_takes_it(layer, shape):
+    x = 3 * torch.randn(shape)
+    before = layer(x)
+    layer.update_grid(x)
+    assert torch.isfinite(layer(x)).all() and layer(x).shape == before.shape
+
+
+@pytest.mark.parametrize("bad", [{"in_features": 0}, {"grid_range": (0.0, float("inf"))}])
+def test_layers_that_cannot_be_are_refused(bad):
+    with pytest.raises(ValueError, match=r"needs inputs and outputs|grid_range must be"):
+        KANLinear(**{"in_features": 2, "out_features": 3} | bad)

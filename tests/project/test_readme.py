@@ -53,7 +53,8 @@ def test_commands_parse(command, workplace, capsys):
     ):  # what the commands before have left
         run = workplace / "runs" / name / "0"
         (run / "checkpoints").mkdir(parents=True)
-        (run / "calibrated.yaml").write_text("{}")
+        chosen = "model: {init_args: {thresholds: {judge: 0.9, student: 0.8}}}"
+        (run / "calibrated.yaml").write_text(chosen)
         (run / "config.yaml").write_text((shipped_configs() / f"{name}.yaml").read_text())
     (workplace / "my_model.py").write_text(python_block("class Nearest"))
     (workplace / "my_data.py").write_text(python_block("class Inverted"))

@@ -70,6 +70,16 @@ def test_what_earlier_versions_did_not_keep_is_no_difference(tmp_path):
     assert folder(tmp_path, config(), large_model_identity="r18") == tmp_path
 
 
+def test_a_part_of_the_samples_never_takes_the_place_of_all(tmp_path):
+    part = folder(tmp_path, config(limit=1), samples=10)
+    assert part.parent == tmp_path / "tests"  # also where it is the first test
+    leave(part, config(limit=1), samples=10)
+    assert folder(tmp_path, config(), samples=600) == tmp_path
+    leave(tmp_path, config(), samples=600)
+    assert folder(tmp_path, config(limit=1), samples=10) != folder(tmp_path, config(limit=1), samples=200)
+    assert folder(tmp_path, config(), samples=590) != tmp_path
+
+
 def test_numbers_that_look_alike_have_different_folders(tmp_path):
     leave(tmp_path, config())
     assert folder(tmp_path, config(judge=0.50001)) != folder(tmp_path, config(judge=0.50002))
