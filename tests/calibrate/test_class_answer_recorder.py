@@ -40,3 +40,28 @@ def test_a_student_that_agrees_with_the_judge_closes_no_gate():
         assert pruned.student_doubt.max() == 0 and temperatures.student > 0
         assert judge_threshold(pruned) == judge_threshold(plain) == plain.judge_confidence.min()
         assert pruned.student_confidence.mean() < plain.student_confidence.mean()
+
+
+class Silent(Certain):
+    """A large model that gives no answer to the first thirteen samples."""
+
+    def distribution(self, query):
+        fresh = super().distribution(query)
+        fresh[:13] = float("nan")
+        return fresh
+
+
+def test_samples_without_an_answer_of_the_large_model_are_counted():
+    target = torch.arange(60) % 10
+    module = Module(None)
+    module.teacher = Silent(target)
+    recorder = ClassRecorder(module, ask=True, required=True)
+    numbers = torch.arange(60)
+    logits = torch.randn(60, 10)
+    roles = Roles(class_predictor(Written(logits)), class_predictor(Written(logits)), Certain(target))
+    batch = {"small": numbers, "large": numbers, "index": numbers, "target": target}
+    outcome = collaborate(batch, roles=roles, gates=Gates(Thresholds(None, 0.0)))
+    recorder.on_validation_batch_end(None, None, outcome, batch)
+    answers, _ = recorder.recorded()
+    assert recorder.unanswered == 13 and answers.teacher_right[13:].all()
+    assert torch.equal(answers.teacher_right[:13], answers.student_right[:13])
