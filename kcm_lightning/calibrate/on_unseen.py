@@ -35,9 +35,9 @@ def met_on_unseen(target: Target, samples: int, expected: Mapping[str, Interval]
     return {
         "estimate": estimate,
         "high": high,
-        "met": estimate <= target.value,
+        "met": bool(estimate <= target.value),
         "missed_by": max(0.0, estimate - target.value),
-        "sure": high <= target.value,
+        "sure": bool(high <= target.value),
         "samples_needed": math.ceil(samples * (half_width / within) ** 2),
     }
 

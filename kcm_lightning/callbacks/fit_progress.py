@@ -42,7 +42,12 @@ class FitProgress(L.Callback):
 
     def _write(self, trainer: Any, module: Any) -> None:
         if trainer.is_global_zero and hasattr(module, "phases_after"):
-            cut = {"trained": trainer.num_training_batches, "of": _batches_in_all(trainer)}
+            overfit = getattr(trainer.datamodule, "overfit", False)
+            cut = {
+                "trained": trainer.num_training_batches,
+                "of": _batches_in_all(trainer),
+                "overfit": overfit,
+            }
             write_json(self.path, module.phases_after(self.done) | {"batches_per_epoch": cut})
 
 
@@ -87,7 +92,8 @@ def _sentences(judge: dict[str, Any], student: dict[str, Any]) -> list[str]:
 def _sentence_of_batches(cut: dict[str, int]) -> list[str]:
     if cut["trained"] >= cut["of"]:
         return []
-    return [f"an epoch took {cut['trained']} of {cut['of']} batches (--trainer.limit_train_batches)"]
+    why = "overfit_batches, which validates on them too" if cut.get("overfit") else "limit_train_batches"
+    return [f"an epoch took {cut['trained']} of {cut['of']} batches (--trainer.{why})"]
 
 
 def _cut_short(phase: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from kcm_lightning.callbacks.fit_progress import is_whole
@@ -65,6 +65,16 @@ class RunCheckpoint(ModelCheckpoint):
         """Saves at the end of an epoch; one that was cut short is trained again where the run is resumed."""
         if is_whole(trainer):
             super().on_train_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Saves the last weights again where they have become averages after the last epoch's checkpoint."""
+        super().on_train_end(trainer, pl_module)
+        for each in trainer.callbacks:
+            averaged = (
+                isinstance(each, StochasticWeightAveraging) and trainer.current_epoch - 1 == each.swa_end
+            )
+            if averaged and self.monitor is None and self.best_model_path:
+                trainer.save_checkpoint(self.best_model_path, weights_only=False)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state, its paths in the folder of now."""

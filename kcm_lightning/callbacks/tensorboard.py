@@ -95,5 +95,5 @@ def _flat(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, inner)
         elif key == "class_path":
             yield name, str(value).rpartition(".")[-1]
-        else:
+        elif value is not None:
             yield inner, value if isinstance(value, bool | int | float | str) else str(value)

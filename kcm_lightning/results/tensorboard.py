@@ -84,7 +84,8 @@ def figures_of_test(found: Mapping[str, Any]) -> dict[str, float]:
 def _test(found: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     for columns in (found.get("accuracy", {}), found.get("scores", {})):
         for who, figures in columns.items():
-            yield from ((f"test/{who}_{name}", value) for name, value in figures.items())
+            shown = ["overall"] if who in ("random", "oracle") and "overall" in figures else figures
+            yield from ((f"test/{who}_{name}", figures[name]) for name in shown)
     yield from ((f"test/lm_rate_{kind}", value) for kind, value in found.get("lm_rate", {}).items())
     for who, value in found.get("expected_calibration_error", {}).items():
         yield f"test/{who}_calibration_error", value
@@ -92,9 +93,7 @@ def _test(found: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
         against = found.get(f"kcm_against_{other}", {})
         measures = {"overall": against} if "difference" in against else against
         for name, interval in measures.items():
-            tag = f"test/kcm_minus_{other}_{name}"
-            yield tag, interval.get("difference")
-            yield from ((f"{tag}_{end}", interval.get(end)) for end in ("low", "high"))
+            yield f"test/kcm_minus_{other}_{name}", interval.get("difference")
     yield "test/cost_per_1000_samples", found.get("large_model", {}).get("money_per_1000_samples")
     for kind in ("all_classes", "own_classes"):  # of sequential training
         for name in ("forgetting", "backward_transfer"):
@@ -111,19 +110,23 @@ def figures_of_calibration(report: Mapping[str, Any]) -> tuple[dict[str, float],
             `expected_on_unseen_data`.
     """
     of = f"calibrate/{report['target']}"
-    chosen = {
-        f"{kind}_{who}": value
-        for kind, values in (("threshold", report["thresholds"]), ("temperature", report["temperatures"]))
-        for who, value in values.items()
-        if value is not None
+    thresholds = {who: report["thresholds"][who] for who in ("judge", "student")}  # calibrate chooses these
+    closed = "none: the gate is closed"
+    rows = [
+        [f"threshold of the {who}", closed if value is None else f"{value:.4f}", ""]
+        for who, value in thresholds.items()
+    ]
+    rows += [
+        [f"temperature of the {who}".replace("teacher", "large model"), f"{value:.4f}", ""]
+        for who, value in report["temperatures"].items()
+    ]
+    scalars = {
+        f"{of}/threshold_{who}": float(value) for who, value in thresholds.items() if value is not None
     }
-    expected = report["expected_on_unseen_data"]
-    scalars = {f"{of}/{name}": float(value) for name, value in chosen.items()}
-    rows = [[name.replace("_", " of "), f"{value:.4f}", ""] for name, value in chosen.items()]
-    for name, figures in expected.items():
-        scalars[f"{of}/{name}"] = float(figures["mean"])
-        scalars |= {f"{of}/{name}_{end}": float(figures[end]) for end in ("low", "high")}
-        low, mean, high = (f"{figures[end]:.4f}" for end in ("low", "mean", "high"))
-        rows.append([f"expected {name.replace('_', ' ')}", mean, f"{low} to {high}"])
+    for name, figures in report["expected_on_unseen_data"].items():
+        low, mean, high = (float(figures[end]) for end in ("low", "mean", "high"))
+        scalars |= {f"{of}/{name}": mean, f"{of}/{name}_low": low, f"{of}/{name}_high": high}
+        words = name.replace("_minus_teacher", " minus that of the large model").replace("lm_rate", "LM rate")
+        rows.append([f"expected {words}", f"{mean:.4f}", f"{low:.4f} to {high:.4f}"])
     title = f"# {report['target']}, chosen on {report['samples']:,} validation samples"
     return scalars, {of: f"{title}\n\n{markdown_table(['', 'value', '95 % interval'], rows)}"}
