@@ -104,7 +104,7 @@ def phase_optimizer(phases: list[tuple[str, nn.Module, Phase]]) -> Optimizer:
 
     Args:
         phases: name, model and schedule of each. Each group carries the name of its phase, so that a schedule
-            can be set on it.
+            can be set on it, and a name of its own, under which `LearningRateMonitor` logs its rate.
 
     Raises:
         InputError: phases that have epochs want different optimizers.
@@ -115,6 +115,8 @@ def phase_optimizer(phases: list[tuple[str, nn.Module, Phase]]) -> Optimizer:
             "judge_phase and student_phase need the same optimizer here; KCMTwoStage takes different ones"
         )
     groups = [
-        {**group, "phase": name} for name, model, phase in phases for group in parameter_groups(model, phase)
+        {**group, "phase": name, "name": f"{name}_{part}"}
+        for name, model, phase in phases
+        for part, group in zip(("weights", "biases"), parameter_groups(model, phase), strict=True)
     ]
     return AdamW(groups) if kinds == {"adamw"} else SGD(groups, lr=1.0, momentum=0.9, nesterov=True)

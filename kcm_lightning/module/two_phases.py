@@ -193,6 +193,7 @@ class TwoPhases(NamedWeights):
             self.student_started.fill_(True)
         if self.distilling and self._recorded is None:
             self._record_answers()
+        self._set_lr_of(0)
 
     def _batches_to_distill(self) -> Iterator[Batch]:
         """Clean views of all samples to distill on."""
@@ -201,7 +202,13 @@ class TwoPhases(NamedWeights):
         for batch in tqdm(loader, desc="answers to distill from", disable=hidden, leave=False):
             yield self.data.view(move_data_to_device(batch, self.device), augment=False)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self._set_lr_of(batch_idx + 1)
+
+    def _set_lr_of(self, batch_idx: int) -> None:
+        """Sets the learning rate before a batch begins, so that `LearningRateMonitor` sees what it is."""
+        if self.trainer.lr_scheduler_configs:  # of a callback, as StochasticWeightAveraging
+            return
         start, phase = (self.judge_epochs, self.student_phase) if self.distilling else (0, self.judge_phase)
         done = self.current_epoch - start + batch_idx / max(1, self.trainer.num_training_batches)
         set_lr(self.trainer.optimizers, "student" if self.distilling else "judge", phase.lr_after(done))
