@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from kcm_lightning.callbacks import FitProgress, not_done
@@ -38,6 +39,9 @@ def print_end_of_fit(trainer: Any, module: Any, *, folder: Path, resumed: bool) 
     if isinstance(module, SequentialTraining) and trainer.current_epoch < module.total_epochs:
         done = f"{trainer.current_epoch} of {module.total_epochs} epochs are done"
         notes.append(f"{done}: go on with fit --ckpt_path last")
+    for each in trainer.callbacks:
+        if isinstance(each, StochasticWeightAveraging) and trainer.current_epoch > each.swa_end:
+            notes.append("the student's averages are in last.ckpt: test with --ckpt_path last")
     for note in notes:
         say(f"note: {note}")
     say(f"run: {folder}")

@@ -30,7 +30,7 @@ from kcm_lightning.cli.end_of_fit import print_end_of_fit
 from kcm_lightning.cli.parser import OneLineErrors, one_line
 from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
 from kcm_lightning.cli.tensorboard import log_options, tensorboard_pages
-from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer
+from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer, overfitting
 from kcm_lightning.module import KCMCaptions, KCMModule, SequentialTraining
 from kcm_lightning.results import (
     BillOfStopped,
@@ -180,6 +180,9 @@ class KCMCLI(LightningCLI):
         if given["plugins"] is None:
             kwargs["plugins"] = [RunCheckpointIO()]
         check_trainer(str(self.subcommand), given, self.model)
+        if self.subcommand == "fit" and (limits := overfitting(given)):
+            kwargs |= limits
+            self.datamodule.overfit = True
         self._dump_config()
         callbacks = self._callbacks(checkpoints=given["enable_checkpointing"] is not False)
         own = callbacks_of(given)

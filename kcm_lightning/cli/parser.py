@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
+from jsonargparse.typing import register_type
 
 from kcm_lightning.utils.errors import InputError
 
@@ -51,5 +52,11 @@ def read_none_as_null() -> None:
 
 
 def write_choices_by_value() -> None:
-    """Lets `config.yaml` hold options whose default is one of an `Enum`, as those of Lightning's `Timer`."""
+    """Lets `config.yaml` hold options whose default is one of an `Enum` or a device.
+
+    Those of Lightning's `Timer` and `StochasticWeightAveraging` are.
+    """
+    import torch
+
+    register_type(torch.device)
     yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, choice: dumper.represent_data(choice.value))

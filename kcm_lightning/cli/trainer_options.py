@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning import Callback, LightningModule
-from lightning.pytorch.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 
 from kcm_lightning.module import KCMModule, SequentialTraining
 from kcm_lightning.module.two_phases import TwoPhases
@@ -47,20 +54,23 @@ def check_trainer(command: str, given: Mapping[str, Any], module: LightningModul
         raise InputError("predict needs a KCMModule: this configuration trains one model alone")
 
 
+def overfitting(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that stand for `overfit_batches`, where it is set; the data keep to the same batches."""
+    batches = given["overfit_batches"]
+    limits = ("limit_train_batches", "limit_val_batches")
+    return dict.fromkeys(limits, batches) | {"overfit_batches": 0.0} if batches else {}
+
+
 def _check_fit(given: Mapping[str, Any], module: LightningModule) -> None:
-    manual = not module.automatic_optimization
-    if manual and (given["gradient_clip_val"] or given["accumulate_grad_batches"] > 1):
+    own = callbacks_of(given)
+    accumulates = given["accumulate_grad_batches"] > 1 or _has(own, GradientAccumulationScheduler)
+    if not module.automatic_optimization and (given["gradient_clip_val"] or accumulates):
         raise InputError(
             "the module makes its own steps: set --trainer.gradient_clip_val=null and "
-            "accumulate_grad_batches=1"
+            "accumulate_grad_batches=1, and leave out GradientAccumulationScheduler"
         )
     if given["val_check_interval"] not in (None, 1):
         raise InputError("checkpoints are of the end of an epoch: leave --trainer.val_check_interval alone")
-    if given["overfit_batches"]:
-        raise InputError(
-            "--trainer.overfit_batches is not supported, since the data come in whole batches: set "
-            "--trainer.limit_train_batches and limit_val_batches"
-        )
     by_epoch = isinstance(module, TwoPhases | SequentialTraining)
     if by_epoch and given["reload_dataloaders_every_n_epochs"] != 1:
         raise InputError(
@@ -72,19 +82,62 @@ def _check_fit(given: Mapping[str, Any], module: LightningModule) -> None:
             f"--trainer.max_epochs={wanted}: judge and student take {module.total_epochs}; set "
             "--model.judge_phase.epochs and --model.student_phase.epochs"
         )
-    own = callbacks_of(given)
-    if isinstance(module, SequentialTraining) and any(isinstance(each, EarlyStopping) for each in own):
+    if isinstance(module, SequentialTraining) and _has(own, EarlyStopping):
         raise InputError("each group takes as many epochs: leave out EarlyStopping, set --model.phase.epochs")
-    if any(isinstance(each, BatchSizeFinder) for each in own):
+    if _has(own, BatchSizeFinder):
         raise InputError(
             "BatchSizeFinder would train with another batch size than config.yaml says: leave it out, set "
             "--data.batch_size"
         )
-    if any(isinstance(each, LearningRateFinder) for each in own):
+    if _has(own, LearningRateFinder):
         raise InputError(
-            "LearningRateFinder sets one learning rate, and each phase has its own: set "
-            "--model.judge_phase.lr and --model.student_phase.lr"
+            "LearningRateFinder sets one rate, and each phase's rises and falls as its options say: leave it "
+            f"out, compare rates with `sweep`, and set {_rates(module)}"
         )
+    if _has(own, StochasticWeightAveraging, WeightAveraging):
+        _check_averaging(own, given, module)
+
+
+def _rates(module: LightningModule) -> str:
+    """The options that hold learning rates."""
+    if isinstance(module, TwoPhases):
+        return "--model.judge_phase.lr and --model.student_phase.lr"
+    return "--model.phase.lr" if isinstance(module, SequentialTraining) else "--model.training.lr"
+
+
+def _check_averaging(own: list[Callback], given: Mapping[str, Any], module: LightningModule) -> None:
+    """Refuses averages of weights that are not those of one model in one phase."""
+    instead = (
+        "use StochasticWeightAveraging, which averages the student" if _has(own, WeightAveraging) else ""
+    )
+    if not isinstance(module, TwoPhases) or not module.automatic_optimization:
+        raise InputError(
+            "averages of weights are of the student of a KCMModule alone: leave the callback out of this "
+            "training, whose learning rate falls to 0"
+        )
+    if instead:
+        raise InputError(f"WeightAveraging would average judge and student over both phases: {instead}")
+    if _has(own, EarlyStopping):
+        raise InputError(
+            "StochasticWeightAveraging has to know the last epoch: leave out EarlyStopping, or keep it and "
+            "leave out the averages"
+        )
+    last = given["max_epochs"] or module.total_epochs
+    first = module.judge_epochs + 2  # its first average is of the weights that the epoch begins with
+    for each in own:
+        if isinstance(each, StochasticWeightAveraging):
+            begin = each._swa_epoch_start
+            start = int(begin * last) if isinstance(begin, float) else begin
+            if not first <= start <= last:
+                raise InputError(
+                    f"StochasticWeightAveraging averages the student: swa_epoch_start={begin} is epoch "
+                    f"{start} of judge and student together; set it from {first} to {last}"
+                    + (", with more --model.student_phase.epochs" if first > last else "")
+                )
+
+
+def _has(callbacks: list[Callback], *kinds: type[Callback]) -> bool:
+    return any(isinstance(each, kinds) for each in callbacks)
 
 
 def callbacks_of(given: Mapping[str, Any]) -> list[Callback]:

@@ -73,6 +73,8 @@ class KCMDataModule(L.LightningDataModule):
         region_names: names of the regions by scheme. The first scheme is the one that is reported.
         positions: positions in `batches` of each split's samples (train, val, test and, to distill on, pool).
         batches: whole batches by positions, which hold `index` and what `view` needs.
+        overfit: whether each epoch has the training batches of the first, and validates on them, as
+            `--trainer.overfit_batches` asks.
         lengths: length of each sample, for batches of like length; None where all are equally long.
         vocab_size: tokens that `small` is made of; None for images.
         image_shape: channels, height and width of every image in `large`; None for other data. A run keeps
@@ -87,6 +89,7 @@ class KCMDataModule(L.LightningDataModule):
     region_names: dict[str, tuple[str, ...]]
     positions: dict[str, Tensor]
     batches: Dataset
+    overfit: bool = False
     lengths: Tensor | None = None
     vocab_size: int | None = None
     image_shape: tuple[int, ...] | None = None
@@ -142,6 +145,8 @@ class KCMDataModule(L.LightningDataModule):
         return self._loader(self._train_positions(wanted.classes), shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
+        if self.overfit:
+            return self.train_dataloader()
         return self._loader(self.positions["val"])
 
     def test_dataloader(self) -> DataLoader:
@@ -184,6 +189,7 @@ class KCMDataModule(L.LightningDataModule):
             rank=self.trainer.global_rank,
             processes=self.trainer.world_size,
             weights=weights,
+            same=self.overfit,
         )
         return batch_loader(self.batches, order)
 

@@ -24,6 +24,7 @@ class BatchOrder(Sampler[Tensor]):
         rank: number of this process.
         processes: number of processes.
         weights: shuffled, draws with replacement and these relative frequencies, shape `(N,)`.
+        same: shuffled, whether every epoch has the order of the first.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class BatchOrder(Sampler[Tensor]):
         rank: int = 0,
         processes: int = 1,
         weights: Tensor | None = None,
+        same: bool = False,
     ):
+        self.same = same
         self.positions, self.batch_size, self.shuffle, self.seed = positions, batch_size, shuffle, seed
         self.rank, self.processes, self.weights, self.epoch = rank, processes, weights, 0
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.epoch = 0 if self.same else epoch
 
     def __len__(self) -> int:
         if self.shuffle:

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer
-from torch import inf, lt, tensor
+from torch import Tensor, inf, lt, tensor
 
 from kcm_lightning.utils.errors import InputError
 
@@ -24,6 +24,7 @@ class PhaseEnd(Checkpoint):
     """
 
     every: list[Callback]  # also those that wait
+    frozen: dict[str, Tensor] | None = None  # the judge's buffers, once it is frozen
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         others = [callback for callback in trainer.callbacks if callback is not self]
@@ -35,6 +36,8 @@ class PhaseEnd(Checkpoint):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._choose(trainer, distilling=pl_module.distilling)
+        if pl_module.distilling:
+            self._keep_frozen(pl_module)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         if trainer.current_epoch == pl_module.judge_epochs:
@@ -42,6 +45,14 @@ class PhaseEnd(Checkpoint):
             for stopping in _stoppings(trainer):
                 stopping.wait_count, stopping.stopped_epoch = 0, 0
                 stopping.best_score = tensor(inf if stopping.monitor_op == lt else -inf)
+        if pl_module.distilling:
+            self._keep_frozen(pl_module)
+
+    def _keep_frozen(self, module: Any) -> None:
+        """Puts the judge's statistics back: at its end averaging resets those of all batch normalizations."""
+        if self.frozen is None:
+            self.frozen = {name: buffer.clone() for name, buffer in module.judge.named_buffers()}
+        module.judge.load_state_dict(self.frozen, strict=False)
 
     def _choose(self, trainer: Any, *, distilling: bool) -> None:
         """Leaves the callbacks to the Trainer that have something to look at in a phase."""

@@ -37,7 +37,6 @@ def quickstart(tiny_classifier, folder):
         (["--trainer.precision=bf16-true"], "set 32-true, bf16-mixed or 16-mixed"),
         (["--trainer.limit_train_batches=0"], "leaves fit nothing to do"),
         (["--trainer.reload_dataloaders_every_n_epochs=0"], "leave --trainer.reload_dataloaders_every_n"),
-        (["--trainer.overfit_batches=1"], "is not supported"),
         (["--trainer.max_epochs=0"], "nothing was trained"),
         ([f"--trainer.callbacks={CALLBACKS}.LearningRateFinder"], "set --model.judge_phase.lr"),
         ([f"--trainer.callbacks={CALLBACKS}.BatchSizeFinder"], "set --data.batch_size"),
