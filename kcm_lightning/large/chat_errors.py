@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from enum import Enum
 
+from kcm_lightning.large import chat_error_words as words_of
 from kcm_lightning.large.budget import Cost
 
 
@@ -96,108 +97,26 @@ _STOP_CODES = {
 }
 
 
-def _any(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns))
-
-
-_NOT_CHARGED = re.compile(
-    r"no (credits?|tokens?) (were|was|have been|will be) \w+|not (been |be )?(charged|billed)"
-)
-_MONEY = _any(
-    r"\bcredits?\b",
-    r"insufficient",
-    r"\bquota",
-    r"billing",
-    r"payment",
-    r"prepa(id|y)",
-    r"\bbalance\b",
-    r"\bfunds?\b",
-    r"afford",
-    r"(spend(ing)?|usage|hard|daily|monthly|weekly|account)\b.{0,12} (limit|cap\b)",
-    r"subscri",
-    r"\btrial\b",
-    r"\bfree (tier|plan)",
-    r"余额|欠费|充值|额度",
-)
-_TOO_LONG = _any(
-    r"context.{0,12}(length|size|window|limit)",
-    r"(prompt|input|request|messages?|text|content|body|payload|question)s? ?(is|are|was|has been)? "
-    r"?(too|to) (long|large|big)",
-    r"entity too large",
-    r"too many (input |prompt )?tokens in",
-    r"reduce (the|your) (length|size|message|prompt|input)",
-    r"maximum (input|prompt|sequence|message|text|model) (length|size|tokens)",
-    r"(prompt|input|sequence|text|message).{0,40}(exceed|longer than|greater than|at most).{0,40}"
-    r"(length|tokens|characters|context|maximum)",
-    r"inputs.{0,3} (must have (less|fewer) than \d+ )?tokens",
-    r"string too long",
-)
-_PER_TIME = _any(r"per (second|minute|hour|day|week|month)", r"rate.?limit", r"daily|monthly|weekly")
-_BUSY = _any(
-    r"rate.?limit",
-    r"too many requests",
-    r"overload",
-    r"capacity",
-    r"temporar",
-    r"unavailable",
-    r"(try again|retry) (later|after|in (a|\d)|shortly|soon)",
-    r"timed? ?out",
-    r"upstream",
-    r"internal (server )?error",
-    r"server (is )?(busy|error)",
-    r"(model|server) is (currently |still )?loading",
-    r"maintenance",
-)
-_ACCOUNT = _any(
-    r"\baccount",
-    r"api[ _-]?key",
-    r"authenti|authori[sz]|unauthori",
-    r"permission|credential|access (is |was |has been )?(denied|to\b|restricted|blocked)",
-    r"(key|token|licen[sc]e|certificate|password).{0,20}(expired|invalid|revoked|missing)",
-    r"(invalid|expired|missing|wrong) (key|token|licen[sc]e|password)",
-    r"licen[sc]e",
-    r"organi[sz]ation|workspace|tenant|administrator",
-    r"suspend|deactivat|disabled|banned|terminated",
-    r"country|region|territor|location|ip address",
-    r"no longer|retired|deprecat|decommission",
-    r"(no such|unknown|invalid|unsupported|wrong|which) (model|deployment|engine)",
-    r"(model|deployment|engine).{0,80}(not found|(not|n't) (exist|available|supported|loaded)|unknown)",
-    r"endpoint|not found",
-)
-_CONTENTS = _any(
-    r"content.{0,3}(filter|polic|management|moderation|safety|violat)",
-    r"moderat",
-    r"flagged",
-    r"safety|unsafe|harmful|inappropriate|prohibited|disallowed|offensive|sensitive",
-    r"violat.{0,40}polic",
-    r"(usage|use|ai) polic",
-    r"responsible ai|guardrail",
-    r"blocked (by|because|due)",
-    r"violence|sexual|hate|self-harm",
-    r"敏感|违规|不安全|不当",
-)
-_ASKS_FOR_SUPPORT = re.compile(r"contact|support team|appeal")
-
-
 def meaning_of(error: ServerError) -> Meaning:
     """What an error means; where its words leave a doubt, no question is held to be refused.
 
     Args:
         error: as the server tells it.
     """
-    words = _NOT_CHARGED.sub("", error.message.lower())
+    words = _words(error)
     if error.codes & _STOP_CODES:
         busy = error.status == 429 and _asks_to_wait(error, words)  # some name a limit per minute so
         return Meaning.LATER if busy else Meaning.STOP
-    if error.codes & _QUESTION_CODES and not _ACCOUNT.search(words):
+    doubt = _is_about_the_account(words)
+    if error.codes & _QUESTION_CODES and not doubt:
         return Meaning.QUESTION
     if error.status in (401, 402, 407):
         return Meaning.STOP
     if says_too_long(error):
         return Meaning.QUESTION
-    if _MONEY.search(words) and not (error.status == 429 and _asks_to_wait(error, words)):
+    if says_unpaid(error) and not (error.status == 429 and _asks_to_wait(error, words)):
         return Meaning.STOP
-    found = _of_a_refused_request(error, words)
+    found = _of_a_refused_request(error, words, doubt)
     if error.status < 300:  # an error object that came as if it were a reply
         return Meaning.LATER if found is Meaning.UNKNOWN else found
     if error.status == 500:  # with which some servers say what others say with 400
@@ -207,15 +126,18 @@ def meaning_of(error: ServerError) -> Meaning:
     return found
 
 
-def _of_a_refused_request(error: ServerError, words: str) -> Meaning:
+def _of_a_refused_request(error: ServerError, words: str, doubt: bool) -> Meaning:
     if error.page:
         return Meaning.QUESTION if error.status == 413 else _by_status(error)
-    if _BUSY.search(words):
+    if words_of.BUSY.search(words) or words_of.WAIT.search(words):
         return Meaning.LATER
-    if _ACCOUNT.search(words):
+    of_the_question = words_of.CONTENTS.search(words) or words_of.TOO_LONG.search(words)
+    if of_the_question or error.codes & _QUESTION_CODES:
+        unclear = doubt or error.status == 429 or words_of.UNCLEAR.search(words)
+        too_long = words_of.TOO_LONG.search(words)  # which would have been found above
+        return Meaning.UNKNOWN if unclear or too_long else Meaning.QUESTION
+    if doubt or words_of.MODEL.search(words):
         return Meaning.STOP
-    if _CONTENTS.search(words):
-        return Meaning.UNKNOWN if _ASKS_FOR_SUPPORT.search(words) else Meaning.QUESTION
     return Meaning.QUESTION if error.status == 413 else _by_status(error)
 
 
@@ -225,19 +147,41 @@ def _by_status(error: ServerError) -> Meaning:
 
 
 def says_too_long(error: ServerError) -> bool:
-    """Whether an error says that the question is too long, and not that too much was asked in a time."""
-    words = error.message.lower()
-    if error.page or error.status > 500 or not _TOO_LONG.search(words):
+    """Whether an error says that the question is too long, and not that too much was asked in a time.
+
+    What names the account, its plan or its money as well is no such error.
+    """
+    words = _words(error)
+    if error.page or error.status > 500 or not words_of.TOO_LONG.search(words):
         return False
-    if re.search(r"(request|message|prompt|input)s? too large|reduce your message size", words):
-        return True  # for any minute
-    return error.status != 429 and not _PER_TIME.search(words) and not _MONEY.search(words)
+    numbers = words_of.LIMIT_AND_REQUESTED.search(words)
+    if numbers and 0 < int(numbers[1]) < int(numbers[2]):
+        return True  # in any minute
+    if _is_about_the_account(words) or says_unpaid(error) or words_of.BUSY.search(words):
+        return False
+    if words_of.TOO_LARGE_FOR_ANY_TIME.search(words):
+        return True
+    return error.status != 429 and not words_of.PER_TIME.search(words)
 
 
 def says_unpaid(error: ServerError) -> bool:
-    """Whether an error is about money."""
-    words = _NOT_CHARGED.sub("", error.message.lower())
-    return error.status == 402 or bool(_MONEY.search(words))
+    """Whether an error is about money, and not about too much at once."""
+    words = _words(error)
+    if error.status == 402 or words_of.MONEY.search(words):
+        return True
+    passing = words_of.WAIT.search(words) or (
+        (error.status == 429 or error.status >= 500)
+        and (error.pause is not None or words_of.BUSY.search(words) or words_of.PASSING.search(words))
+    )
+    return bool(words_of.QUOTA.search(words)) and not passing
+
+
+def _is_about_the_account(words: str) -> bool:
+    return bool(words_of.ACCOUNT.search(words) or words_of.MONEY.search(words))
+
+
+def _words(error: ServerError) -> str:
+    return words_of.LABELED.sub("", words_of.NOT_CHARGED.sub("", error.message.lower()))
 
 
 def _asks_to_wait(error: ServerError, words: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kcm_lightning.report.runs import collaborations_of, may_be_averaged, variants_of
 from kcm_lightning.report.tables import maker_of, table_of
@@ -10,6 +10,7 @@ from kcm_lightning.results import variants_table
 from kcm_lightning.results.comparable import (
     differences,
     in_words,
+    labels,
     last,
     measured_on,
     not_done,
@@ -20,7 +21,8 @@ from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import csv_table, latex_table, markdown_table
 
 Format = Literal["markdown", "csv", "latex"]
-_SHOWN = 6  # differences that a variant's line names
+_SHOWN = 6  # differences that a table's line names
+_NAMED = 2  # and that its title names
 
 
 def report(folders: list[str], format: Format = "markdown", by: Literal["table", "variant"] = "table") -> str:
@@ -54,12 +56,12 @@ def report(folders: list[str], format: Format = "markdown", by: Literal["table",
         runs.append(figures)
     parts = []
     for title in sorted(tables):
-        for number, runs in enumerate(tables[title], 1):
+        first, names = tables[title][0][0], _names(tables[title])
+        for runs, name in zip(tables[title], names, strict=True):
             head, rows = maker_of(title)(runs)
             if format == "markdown":
-                which = f", variant {number}" if len(tables[title]) > 1 else ""
-                sources = _sources(runs) + (_differing(runs[0], tables[title][0][0]) if number > 1 else "")
-                parts.append(f"## {title}{which}\n\n{markdown_table(head, rows)}\n{sources}")
+                sources = _sources(runs) + ("" if runs[0] is first else _differing(runs[0], first))
+                parts.append(f"## {title}{name}\n\n{markdown_table(head, rows)}\n{sources}")
             else:
                 parts.append(_shown(head, rows, format))
     return "\n".join(parts)
@@ -69,15 +71,26 @@ def _shown(head: list[str], rows: list[list[str]], format: Format) -> str:
     return {"markdown": markdown_table, "csv": csv_table, "latex": latex_table}[format](head, rows)
 
 
+def _names(groups: list[list[Figures]]) -> list[str]:
+    """What tells the tables of one title apart, for their titles; nothing where there is one."""
+    if len(groups) == 1:
+        return [""]
+    return [f": {label}" for label in labels([_described(runs[0]) for runs in groups], shown=_NAMED)]
+
+
+def _described(figures: Figures) -> dict[str, Any]:
+    return variant_of(figures) | measured_on(figures)
+
+
 def _differing(own: Figures, first: Figures) -> str:
-    """What tells a variant from the first one of its table."""
+    """What tells a table from the first one of its title."""
     found = differences(variant_of(first), variant_of(own))
     if own["data"].get("title") == first["data"].get("title"):  # else they are other rows
         found |= differences(measured_on(first), measured_on(own))
     said = [f"{name} {in_words(then)} there, {in_words(now)} here" for name, (then, now) in found.items()]
     more = f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
     what = "; ".join(said[:_SHOWN]) + more if said else "nothing: the same data and seed once more"
-    return f"- differs from variant 1 in: {what}\n"
+    return f"- differs from the first in: {what}\n"
 
 
 def _sources(runs: list[Figures]) -> str:

@@ -72,11 +72,38 @@ def variant_of(figures: Figures) -> dict[str, Any]:
     for name, value in fitted.items():
         if not _NOT_OF_THE_FIT & set(name.split(".")):
             kept[f"fitted with {name}"] = value
-    # a caption's confidence has no temperature; elsewhere `calibrate`, which chooses other gates for each
-    # seed, fits one
-    if "accuracy" in figures and set(figures.get("temperatures", {}).values()) == {1.0}:
-        kept |= {f"thresholds.{who}": value for who, value in figures["thresholds"].items()}
-    return kept
+    return kept | {"gates": _gates(figures)}
+
+
+def _gates(figures: Figures) -> str | None:
+    """Thresholds by hand, or the target that `calibrate` has chosen them for, others for each seed."""
+    if target := (figures.get("calibrated") or {}).get("target"):
+        return str(target)
+    # results of earlier versions do not have the target: `calibrate` fits temperatures, where there are any
+    if "accuracy" not in figures or set(figures.get("temperatures", {}).values()) != {1.0}:
+        return None
+    return "thresholds " + ", ".join(
+        f"{who} {'null' if value is None else f'{value:g}'}" for who, value in figures["thresholds"].items()
+    )
+
+
+def labels(groups: list[dict[str, Any]], shown: int) -> list[str]:
+    """Names of several groups of runs, by what differs between them.
+
+    Args:
+        groups: a description of each.
+        shown: number of differences that a name has.
+
+    >>> labels([{"gates": "thresholds judge 0.98", "x": 1}, {"gates": "accuracy_drop=0.01", "x": 1}], shown=2)
+    ['thresholds judge 0.98', 'accuracy_drop=0.01']
+    """
+    first, *others = groups
+    names = sorted({name for other in others for name in differences(first, other)})[:shown]
+    return [", ".join(_named(name, own.get(name)) for name in names) for own in groups]
+
+
+def _named(name: str, value: Any) -> str:
+    return in_words(value or "other thresholds") if name == "gates" else f"{name} {in_words(value)}"
 
 
 def not_done(figures: Figures) -> list[str]:

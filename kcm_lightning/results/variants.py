@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kcm_lightning.results.comparable import differences, in_words, measured_on, not_done, variant_of
+from kcm_lightning.results.comparable import differences, labels, measured_on, not_done, variant_of
 from kcm_lightning.utils.tables import spread
 
 _SHOWN = 2  # differences that a row names
@@ -49,10 +49,8 @@ def _groups(variant: str, runs: list[dict[str, Any]]) -> list[tuple[str, list[di
         group.append(results)
     if len(groups) == 1:
         return [(variant, runs)]
-    first, *others = [_described(own[0]) for own in groups]
-    names = sorted({name for other in others for name in differences(first, other)})[:_SHOWN]
-    labels = [", ".join(f"{name} {in_words(own.get(name))}" for name in names) for own in (first, *others)]
-    return [(f"{variant}: {label}", own) for label, own in zip(labels, groups, strict=True)]
+    said = labels([_described(own[0]) for own in groups], shown=_SHOWN)
+    return [(f"{variant}: {label}", own) for label, own in zip(said, groups, strict=True)]
 
 
 def _with_what_was_not_done(label: str, results: dict[str, Any]) -> str:

@@ -121,8 +121,8 @@ def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
     assert titles == [
         "## Other data: digits",
         "## Reviews: Mine",
-        "## Table 1: reviews, fine-tuned BERT, variant 1",
-        "## Table 1: reviews, fine-tuned BERT, variant 2",
+        "## Table 1: reviews, fine-tuned BERT: model.partition null",
+        "## Table 1: reviews, fine-tuned BERT: model.partition printed",
         "## Table 2: reviews, chat model",
         "## Table 3: CIFAR-100-LT",
     ]
@@ -243,13 +243,13 @@ def test_another_large_model_or_other_data_under_the_same_name_are_never_average
     grown["data"]["splits"]["train"] = {"samples": 90, "sha256": "dd"}
     again = json.loads(json.dumps(same)) | {"seed": 3}
     text = report([runs(same, weights, grown, again)])
-    parts = text.split("## Other data: digits, variant ")[1:]
+    parts = text.split("## Other data: digits: ")[1:]
     assert [part.count("; seed ") for part in parts] == [2, 1, 1]
     assert "± 0.00" in parts[0] and "±" not in parts[1] + parts[2]
     assert (
-        "differs from variant 1 in: large model ImageClassifier aa there, ImageClassifier bb here" in parts[1]
+        "differs from the first in: large model ImageClassifier aa there, ImageClassifier bb here" in parts[1]
     )
-    assert "differs from variant 1 in: train split null there, 90 samples, dd here" in parts[2]
+    assert "differs from the first in: train split null there, 90 samples, dd here" in parts[2]
 
 
 def test_a_variant_of_a_sweep_whose_large_model_was_replaced_has_two_rows(tmp_path):
@@ -287,7 +287,7 @@ def test_any_option_that_makes_other_figures_keeps_a_seed_out_of_the_mean(runs, 
     folder = runs(one, other)
     text = report([folder])
     shown = name.replace(".init_args", "")
-    assert "±" not in text and f"differs from variant 1 in: {shown}" in text
+    assert "±" not in text and f"differs from the first in: {shown}" in text
     for seed in "01":
         (tmp_path / "kcm" / seed).mkdir(parents=True)
         (tmp_path / "runs" / seed / "results.json").rename(tmp_path / "kcm" / seed / "results.json")
@@ -332,9 +332,9 @@ def test_a_run_that_was_cut_short_or_is_of_another_checkpoint_is_never_averaged(
         else:
             other[name] = value
     text = report([runs(whole, again, other)])
-    first, second = text.split(", variant ")[1:]
+    first, second = re.split("^## ", text, flags=re.M)[1:]
     assert f"| 75.00 ± {stdev((70, 80)):.2f} |" in first and "| 90.00 |" in second
-    assert re.search(f"differs from variant 1 in: {said}", second)
+    assert re.search(f"differs from the first in: {said}", second)
     if "not_done" in facts:
         assert f"`; {facts['not_done'][0]}\n" in second
     for seed in "012":
