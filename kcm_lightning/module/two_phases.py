@@ -121,7 +121,8 @@ class TwoPhases(NamedWeights):
         """Name of the current phase, the epoch within it from 1, and its epochs."""
         epoch = self.trainer.current_epoch + 1
         if self.distilling:
-            return "student", epoch - self.judge_epochs, self.student_phase.epochs
+            epochs = self.student_phase.epochs  # after which averaging takes one more, of no step
+            return "student", min(epoch - self.judge_epochs, epochs), epochs
         return "judge", epoch, self.judge_epochs
 
     def training_samples(self) -> TrainingSamples:
