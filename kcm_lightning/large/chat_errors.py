@@ -108,7 +108,7 @@ def meaning_of(error: ServerError) -> Meaning:
         busy = error.status == 429 and _asks_to_wait(error, words)  # some name a limit per minute so
         return Meaning.LATER if busy else Meaning.STOP
     doubt = _is_about_the_account(words)
-    if error.codes & _QUESTION_CODES and not doubt:
+    if error.codes & _QUESTION_CODES and not words_of.ACCOUNT.search(words):
         return Meaning.QUESTION
     if error.status in (401, 402, 407):
         return Meaning.STOP

@@ -221,3 +221,82 @@ def test_the_time_to_wait_is_read_and_nonsense_is_not():
     assert error_reply(429, "", {"retry-after": "-3"}).pause == 0
     assert error_reply(429, "", {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}).pause is None
     assert isinstance(error_reply(429, "", {}), ServerError)
+
+
+# words of servers and gateways about who asks, beside words of contents: none of them is about the question
+OF_THE_ACCOUNT = [
+    "Project blocked due to unpaid invoice",
+    "Use of this model is prohibited for your plan",
+    "Access prohibited",
+    "Forbidden: IP not in allowlist, prohibited",
+    "Usage of this model is disallowed by your admin policy",
+    "Your use of GPT is blocked due to safety concerns regarding your activity",
+    "Requests from unverified users are blocked because of abuse. Verify your email.",
+    "Request blocked by Cloudflare WAF: sensitive",
+    "real-name verification required; prohibited",
+    "Prompt is too long: your tier permits 0 tokens",
+    "text too long; max_tokens budget exhausted for tenant",
+    "Model weights flagged as unsafe: refusing to load",
+    "Prompts are blocked because of policy violations",
+    "Chat completions are disallowed for guests",
+    "Text generation is prohibited on this deployment",
+    "Content filter not configured for this deployment",
+    "Your message was blocked: the plan does not include this model",
+    "Sensitive industries are prohibited from using the service",
+]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403])
+@pytest.mark.parametrize("words", OF_THE_ACCOUNT)
+def test_words_about_who_asks_settle_no_question(words, status):
+    meaning = meaning_of(error_reply(status, json.dumps({"error": {"message": words}}), {}))
+    assert meaning in (Meaning.STOP, Meaning.UNKNOWN) or (status == 200 and meaning is Meaning.LATER)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("Output blocked by content filtering policy", None),
+        ("The prompt was blocked: PROHIBITED_CONTENT", None),
+        ("Content violates usage guidelines. Team: 1b-2c, API key ID: 3d-4e, Failed check: SAFETY", None),
+        ("Content Exists Risk", None),
+        ("input new_sensitive", None),
+        ("Prompt contains more than 32768 tokens", None),
+        ("The balance of the review is harmful", "content_policy_violation"),
+        (
+            "Request too large for model x in organization org_1 on tokens per minute (TPM): Limit 6000, "
+            "Requested 7000, please reduce your message size and try again.",
+            "rate_limit_exceeded",
+        ),
+    ],
+)
+def test_words_or_codes_about_the_question_settle_it(words, code):
+    text = json.dumps({"error": {"message": words, "code": code}})
+    assert meaning_of(error_reply(400, text, {})) is Meaning.QUESTION
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (503, "The server has insufficient capacity, please try again later"),
+        (500, "Insufficient resources on GPU node, try again later"),
+        (429, "Resource has been exhausted (e.g. check quota)."),
+        (429, "Quota exceeded for requests per minute"),
+        (400, "Too many tokens, please wait before trying again."),
+        (400, "Insufficient workers, retry in 3 seconds"),
+    ],
+)
+def test_passing_trouble_is_waited_for(status, words):
+    assert meaning_of(error_reply(status, json.dumps({"error": {"message": words}}), {})) is Meaning.LATER
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (503, "Your credit balance is too low"),
+        (429, "You exceeded your current quota, please check your plan and billing details."),
+        (500, "quota exceeded for this month"),
+    ],
+)
+def test_what_does_not_pass_stops_whatever_the_status(status, words):
+    assert meaning_of(error_reply(status, json.dumps({"error": {"message": words}}), {})) is Meaning.STOP
