@@ -80,20 +80,15 @@ class KCMTrainer(L.Trainer):
         usage = usage_of(model.teacher)
         if self.is_global_zero:
             print_usage(usage)
-        chosen = choose_thresholds(answers, goal)
-        expected = expected_on_unseen(answers, goal)
-        if not recorder.asked:  # nothing is known of the large model's answers
-            expected = {"lm_rate": expected["lm_rate"]}
         report = {
             "target": str(goal),
             "samples": len(answers),
             "unanswered": recorder.unanswered,
             "temperatures": asdict(temperatures),
-            "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
-            "expected_on_unseen_data": expected,
-            "target_on_unseen_data": met_on_unseen(goal, len(answers), expected),
-        } | _origin(model, cast(KCMDataModule, datamodule), ckpt_path)
-        report |= {"large_model": usage} if usage else {}
+            **_chosen(answers, goal, own_threshold, large_model_known=recorder.asked),
+            **_origin(model, cast(KCMDataModule, datamodule), ckpt_path),
+            **({"large_model": usage} if usage else {}),
+        }
         if self.is_global_zero:
             _print(report, goal)
             newest = None if output else Path(self.default_root_dir) / NAME
@@ -155,6 +150,21 @@ class KCMTrainer(L.Trainer):
         self.validate(model, verbose=False, **options)
         callbacks.remove(recorder)
         return recorder.recorded()
+
+
+def _chosen(
+    answers: ValidationAnswers, goal: Target, own_threshold: float | None, *, large_model_known: bool
+) -> dict[str, Any]:
+    """Thresholds, and what to expect of them on samples that they were not chosen on."""
+    chosen = choose_thresholds(answers, goal)
+    expected = expected_on_unseen(answers, goal)
+    if not large_model_known:
+        expected = {"lm_rate": expected["lm_rate"]}
+    return {
+        "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
+        "expected_on_unseen_data": expected,
+        "target_on_unseen_data": met_on_unseen(goal, len(answers), expected),
+    }
 
 
 def _origin(model: KCMModule, data: KCMDataModule, checkpoint: str | None) -> dict[str, Any]:
