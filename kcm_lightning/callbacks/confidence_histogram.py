@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from kcm_lightning.callbacks.tensorboard import writers_of
@@ -70,7 +69,7 @@ def confidence_figure(seen: Mapping[str, Reliability], thresholds: Mapping[str, 
     for who, axes in panels.items():
         samples, right = seen[who].samples.cpu(), seen[who].right.cpu()
         _bars(axes, right, color=_RIGHT, label="right")
-        _bars(axes, samples - right, bottom=right, color=_WRONG, label="wrong")
+        _bars(axes, samples - right, bottom=right.tolist(), color=_WRONG, label="wrong")
         threshold = thresholds[who]
         axes.set_title(f"{who}: " + ("no gate" if threshold is None else f"threshold {threshold:.4g}"))
         if threshold is not None:
@@ -111,7 +110,7 @@ def _panels(seen: Mapping[str, Reliability], measure: str) -> tuple[Any, dict[st
 def _bars(axes: Any, heights: Tensor, **style: Any) -> None:
     """A bar for each bin of confidence."""
     bins = len(heights)
-    axes.bar(torch.arange(bins) / bins, heights, width=1 / bins, align="edge", **style)
+    axes.bar([place / bins for place in range(bins)], heights.tolist(), width=1 / bins, align="edge", **style)
 
 
 def _with_legend(figure: Any, panels: Mapping[str, Any]) -> Any:

@@ -28,7 +28,8 @@ def tensorboard_command(run: Path) -> str:
         return f"tensorboard --logdir {shlex.quote(str(run.parent.parent))}"
     if {":", ","} & set(str(run)):  # which part names from folders
         return f"tensorboard --logdir {shlex.quote(str(run.parent))}"
-    return f"tensorboard --logdir_spec {shlex.quote(f'{run.resolve().name}:{run}')}"
+    name = "/".join(run.parts[-2:]) if run.name.isdigit() else run.resolve().name
+    return f"tensorboard --logdir_spec {shlex.quote(f'{name}:{run}')}"
 
 
 def leave_for_tensorboard(

@@ -16,6 +16,7 @@ from kcm_lightning.metrics.caption_scores import has_java, score_tokenized, toke
 from kcm_lightning.report import report
 from tests.data.caption_data import COLOURS, write, write_odd
 from tests.run_commands import kcm, results_in
+from tests.tensorboard_tags import unexplained
 
 SCORING = "ptb" if has_java() else "words"
 pytestmark = pytest.mark.slow
@@ -78,6 +79,9 @@ def test_fit_leaves_a_run_and_examples(trained):
         "val/lm_rate_called",
     } <= scalars
     assert events.Tags()["images"] == ["captions"]
+    assert unexplained(scalars) == []
+    best = max(event.value for event in events.Scalars("val/student_CIDEr_words")[3:])
+    assert events.Scalars("hp_metric")[-1].value == best
 
 
 def test_test_prints_table_4_and_its_figures_are_those_of_its_captions(trained):

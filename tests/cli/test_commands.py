@@ -65,7 +65,7 @@ def test_tensorboard_has_what_is_promised_and_no_more(trained):
         "val/student_overall",
         "val/judge_overall",
     } <= scalars
-    assert events.Tags()["images"] == ["confidence"]
+    assert set(events.Tags()["images"]) == {"confidence", "reliability"}
     assert (
         any("hparams" in tag for tag in events.summary_metadata)
         or "_hparams_/experiment" in events.summary_metadata

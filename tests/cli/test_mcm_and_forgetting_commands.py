@@ -9,6 +9,7 @@ import pytest
 from kcm_lightning import load
 from kcm_lightning.cli import main
 from kcm_lightning.utils.errors import InputError
+from tests.tensorboard_tags import events_in, unexplained
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +112,12 @@ def test_a_sequence_is_trained_and_tested(kcm, capsys):
     counts = {"head": 4, "med": 3, "tail": 3}
     assert set(found["final_accuracy"]) == {*counts, "overall"} and (run / "data.json").is_file()
     assert "| forgetting |" in (run / "results.md").read_text()
+    events = events_in(run)
+    assert unexplained(events.Tags()["scalars"]) == []
+    assert events.Scalars("all_classes/group_1")[-1].value == pytest.approx(
+        found["all_classes"]["accuracy_after_each_group"][2][0]
+    )
+    assert events.Scalars("hp_metric")[-1].value == events.Scalars("val/overall")[-1].value
     kcm("report", "runs", "--by", "variant")
     assert "| forgetting |" in capsys.readouterr().out  # the folder's name
 
