@@ -61,19 +61,21 @@ def _run(given: list[str]) -> int:
     if given[0] == "--version":
         print(version(), end="")
         return 0
+    check_command(given)
+    if given[0] == "configs":
+        return _configs(given[1:])
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     words = find_configs(given)
     check_words(words)
-    check_command(words)
     if words[0] in OTHERS:
-        return {"report": _report, "sweep": _sweep, "configs": _configs}[words[0]](words[1:])
+        return {"report": _report, "sweep": _sweep}[words[0]](words[1:])
     if any(".help" in word for word in words):
         from kcm_lightning.cli.class_help import class_help
 
         if page := class_help(words):
             print(page, end="")
             return 0
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"kcm_lightning {words[0]}: loading PyTorch", file=sys.stderr, flush=True)
     from kcm_lightning.cli.kcm_cli import run_command
     from kcm_lightning.cli.parser import read_none_as_null, write_choices_by_value
 

@@ -35,9 +35,11 @@ def test_help_costs_little_cpu():
     assert cpu("-m", "kcm_lightning", "--help") <= 1.2 * cpu("-c", "import jsonargparse") + 1
 
 
-def test_a_command_speaks_within_two_seconds(tmp_path):
+@pytest.mark.parametrize("name", ["fit", "report", "sweep"])
+def test_a_command_speaks_within_two_seconds(tmp_path, name):
     """Before torch is imported; then it is stopped."""
-    command = [sys.executable, "-m", "kcm_lightning", "fit", "--config", "quickstart.yaml"]
+    words = ["--config", "quickstart.yaml"] if name == "fit" else ["x"]
+    command = [sys.executable, "-m", "kcm_lightning", name, *words]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     start = time.process_time(), time.monotonic()
     with subprocess.Popen(
@@ -46,7 +48,7 @@ def test_a_command_speaks_within_two_seconds(tmp_path):
         first = run.stderr.readline()
         seconds = time.monotonic() - start[1]
         run.kill()
-    assert first == "kcm_lightning fit: loading PyTorch\n"
+    assert first == f"kcm_lightning {name}: loading PyTorch\n"
     assert seconds < 2 * max(1.0, os.getloadavg()[0] / 2)  # of a machine that is not busy
 
 
