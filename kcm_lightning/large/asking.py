@@ -2,17 +2,13 @@
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from kcm_lightning.large.budget import BudgetSpent, Cost, Prices
-from kcm_lightning.large.chat_client import ChatClient, Messages
+from kcm_lightning.large.budget import BudgetSpent, Cost
+from kcm_lightning.large.chat_client import Messages
 from kcm_lightning.large.chat_errors import NoReply, Refused
-from kcm_lightning.large.outcomes import Refusals, ReplyFormat
-from kcm_lightning.large.owners import CLOCKS
-from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore, Request, UnderWay
+from kcm_lightning.large.chat_state import Server
+from kcm_lightning.large.reply_store import Limit, Reply, Request, UnderWay
 from kcm_lightning.utils.errors import InputError
 
 LONGEST_PAUSE = 30.0  # seconds
@@ -31,92 +27,13 @@ class Question:
         request: what may be sent for it.
         messages: its words.
         before: a reply that cannot be used and how often the question was answered, where it was.
+        refused_before: whether the server refused it in an earlier command, so that it is no news.
     """
 
     request: Request
     messages: Messages
     before: tuple[Reply, int] | None
-
-
-class Server:
-    """How a chat model's server is asked, and what is known of it in this process.
-
-    Args:
-        client: sends one request.
-        prices: what tokens cost.
-        names_a_class: whether a reply can be used.
-        concurrency: requests under way at once.
-        retries: further requests when one fails.
-        format_retries: further requests when a reply cannot be used.
-    """
-
-    store: ReplyStore
-
-    def __init__(
-        self,
-        *,
-        client: ChatClient,
-        prices: Prices,
-        names_a_class: Callable[[Reply], bool],
-        concurrency: int,
-        retries: int,
-        format_retries: int,
-    ):
-        self.client, self.prices, self.names_a_class = client, prices, names_a_class
-        self.concurrency, self.retries, self.format_retries = concurrency, retries, format_retries
-        self.counts: Counter[str] = Counter()
-        self.refusals, self.format = Refusals(), ReplyFormat()
-        self.answered = False
-        self._first, self._cut_off, self._waited = asyncio.Lock(), 0, False
-
-    def open(self, store: ReplyStore, model: str, other_names: list[str]) -> None:
-        """Takes a store.
-
-        Args:
-            store: of replies.
-            model: stands for the model and how it is asked.
-            other_names: what stood for it in earlier versions.
-        """
-        self.store, self._model = store, model
-        self.answered = any(store.answers(name) for name in (model, *other_names))
-        self.tell_what_was_cut_off()
-
-    def note_answer(self) -> None:
-        """Notes that the model has answered, in the store too."""
-        self.refusals.answered()
-        if not self.answered:
-            self.store.note_that_it_answers(self._model)
-            self.answered = True
-
-    def turn(self) -> AbstractAsyncContextManager:
-        """Lets requests go one at a time until the first reply has shown how the server wants them."""
-        return nullcontext() if self.client.answered else self._first
-
-    def settled(self, reply: Reply, attempts: int) -> bool:
-        """Whether a question is not asked again by itself."""
-        return reply.refused is not None or self.names_a_class(reply) or attempts > self.format_retries
-
-    def priced(self, cost: Cost) -> Cost:
-        """Tokens with their price."""
-        return Cost(0, cost.tokens_in, cost.tokens_out, self.prices.of(cost))
-
-    def tell_what_is_waited_for(self) -> None:
-        """Prints, once, that another process is asking, or was killed on a machine out of sight."""
-        if not self._waited:
-            self._waited = True
-            longest = self.client.timeout + CLOCKS
-            print(
-                f"another process is asking what is to be asked here: its replies are waited for, and after "
-                f"{longest:.0f} seconds without any the questions are sent again"
-            )
-
-    def tell_what_was_cut_off(self) -> None:
-        """Prints how many requests had no known end, where there are more than before."""
-        more = self.store.cut_off - self._cut_off
-        if more > 0:
-            print(f"{more} requests were under way when an earlier command stopped; they are sent again")
-            self.counts["under_way_at_an_earlier_stop"] += more
-            self._cut_off = self.store.cut_off
+    refused_before: bool = False
 
 
 class Round:
@@ -129,7 +46,9 @@ class Round:
 
     Attributes:
         found: replies by key.
+        refused: what was refused, by key.
         limit: name of the limit that stopped the asking; None where none did.
+        error: what ended the asking; None where nothing did.
     """
 
     def __init__(self, server: Server, questions: list[Question], limits: list[Limit]):
@@ -140,7 +59,7 @@ class Round:
         self._left = iter(questions)
         self._places = min(server.concurrency, len(questions))
         self._stop = asyncio.Event()
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self._under_way: set[asyncio.Task] = set()
 
     async def run(self) -> None:
@@ -149,10 +68,21 @@ class Round:
         Raises:
             InputError: an error of the latter kind; what was under way was waited for.
         """
-        await self.server.client.start()
+        await self._start()
         await asyncio.gather(*(self._work() for _ in range(self._places)))
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
+
+    async def _start(self) -> None:
+        """Looks at key and server, as long as nothing says to stop: nothing is bought by it."""
+        starting = asyncio.create_task(self.server.client.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            starting.result()
+        else:
+            starting.cancel()
 
     def stop(self) -> None:
         """Lets nothing new be sent; to be called in the loop."""
@@ -176,7 +106,7 @@ class Round:
                 self.limit = str(error)
                 self._stop.set()
             except Exception as error:
-                self._error = self._error or error
+                self.error = self.error or error
                 self._stop.set()
 
     async def _answer(self, question: Question) -> None:
@@ -184,13 +114,17 @@ class Round:
         try:
             self.found[key] = reply = await self._ask(question)
         except Refused as error:
-            reason = server.refusals.refused(key, error, ever_answered=server.answered)
+            reason = None
+            if not (question.refused_before and error.of_the_question):
+                reason = server.refusals.refused(key, error, answered=server.format.answered)
+            self.refused[key] = error
             if reason is None:
-                self.refused[key] = error
                 return
-            row = server.refusals.row
-            await asyncio.to_thread(server.store.forget, row)
-            self.refused = {other: refusal for other, refusal in self.refused.items() if other not in row}
+            doubtful = server.refusals.all
+            await asyncio.to_thread(server.store.forget, sorted(doubtful))
+            self.refused = {
+                other: refusal for other, refusal in self.refused.items() if other not in doubtful
+            }
             raise InputError(f"{reason}. None of these is settled; nothing more is asked") from None
         server.format.note(key, reply, usable=server.names_a_class(reply))
 
@@ -257,8 +191,7 @@ class Round:
                 server.counts["replies_counted_at_the_most_they_can_cost"] += 1
             else:
                 booked = server.priced(cost)
-            before = question.before[0].money if question.before else None
-            reply.money = booked.money + (before or 0.0)
+            reply.money = booked.money + self._paid_before(question)
         except NoReply as error:
             booked = self._cost_of(error, unknown=request.most if error.billed else Cost())
             server.counts["failed_requests"] += 1
@@ -273,9 +206,15 @@ class Round:
             raise Stopped from None
         finally:
             self._under_way.discard(sending)
+            server.paid[request.key] = server.paid.get(request.key, 0.0) + booked.money
             await asyncio.to_thread(server.store.settle, request, booked, reply, attempts=attempt)
         await asyncio.to_thread(server.note_answer)
         return reply
+
+    def _paid_before(self, question: Question) -> float:
+        """What a question has cost: its reply in an earlier command, and all that was sent in this one."""
+        before = question.before[0].money if question.before else None
+        return (before or 0.0) + self.server.paid.get(question.request.key, 0.0)
 
     def _cost_of(self, error: NoReply | Refused, *, unknown: Cost) -> Cost:
         return unknown if error.cost is None else self.server.priced(error.cost)

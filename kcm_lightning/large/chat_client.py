@@ -97,7 +97,8 @@ class ChatClient:
             raise self._meant(error, sent, messages) from None
         if said.refusal is not None:
             self.answered = True  # it was asked, and said no
-            raise Refused(self._said(said.refusal), of_the_question=True, cost=said.cost)
+            reason = f"the model refuses the question: {self._said(said.refusal)}"
+            raise Refused(reason, of_the_question=True, cost=said.cost)
         self.answered = True
         return Reply(said.content, self._probability(said), cut=said.cut), said.cost
 

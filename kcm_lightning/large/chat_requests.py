@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from kcm_lightning.large.asking import Question, Round, Server
+from kcm_lightning.large.asking import Question, Round
 from kcm_lightning.large.budget import Cost, Prices
 from kcm_lightning.large.chat_client import ChatClient, Messages
+from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore, Request
 from kcm_lightning.large.server_url import other_spellings
@@ -69,6 +70,8 @@ class ChatRequests:
         counts |= {"questions": len(self.format), "off_format": len(self.format.off_format)}
         counts |= {"refused": len(self.format.refused), "priced_answers": len(self.format.money)}
         counts |= {"price_of_these": sum(self.format.money.values())}
+        if without := len(self.format.without_probability):
+            counts["answers_with_the_constant_confidence"] = without
         if self.store.damaged:
             counts["damaged_replies_asked_again"] = self.store.damaged
         usage = {**vars(self.store.spent()), "currency": self.server.prices.currency}
@@ -146,23 +149,31 @@ class ChatRequests:
         for key, messages in questions.items():
             most = self.server.priced(Cost(0, *self.client.most_tokens(messages)))
             request = Request(key, purpose, most, seconds=self.client.timeout)
-            asked.append(Question(request, messages, None if key in refused else stored.get(key)))
+            again = key in refused
+            asked.append(
+                Question(request, messages, None if again else stored.get(key), refused_before=again)
+            )
         round = Round(self.server, asked, limits)
         try:
             run_in_loop(round.run(), stop=round.stop, cut_short=round.cut_short)
         finally:
             self._settle_refused(round)
         if round.refused and not self.server.answered:
-            raise InputError(str(next(iter(round.refused.values()))))
+            raise InputError(
+                f"{self.client.base_url} has answered no question yet, and refused {len(round.refused)}: "
+                f"{next(iter(round.refused.values()))}"
+            )
         return round.found, round.limit
 
     def _settle_refused(self, round: Round) -> None:
         """Stores what is refused as such, once the server has answered anything at all."""
+        unsure = self.server.refusals.unsure(stopped=round.error is not None)
+        self.store.forget(sorted(unsure))  # some may be of an earlier round
         for key, error in round.refused.items():
-            reply = Reply("", refused=str(error))
+            reply = Reply("", refused=str(error), money=self.server.paid.get(key))
             round.found[key] = reply
             self._note(key, reply)
-            if self.server.answered and error.of_the_question:
+            if self.server.answered and error.of_the_question and key not in unsure:
                 self.store.keep(key, reply, attempts=self.server.format_retries + 1)
 
     def key(self, messages: Messages) -> str:

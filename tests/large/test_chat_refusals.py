@@ -167,3 +167,58 @@ def test_replies_that_are_cut_off_name_the_option(tmp_path):
         pytest.raises(InputError, match=r"cut off: raise --model\.teacher\.max_tokens"),
     ):
         chat(server, tmp_path, format_retries=0).answer(Query(texts(50)))
+
+
+def test_alternating_refusals_stop_by_their_share_and_settle_nothing(tmp_path):
+    """Two wordings by turns, now and then an answer: no row of equal refusals, no row without an answer."""
+
+    def script(asked, number):
+        kind = ("violence", "hate")[number % 2]
+        good = number < 20 or number % 8 == 0
+        return (200, reply()) if good else (403, error(f"Your input was flagged ({kind})"))
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(InputError, match=r"\d+ of \d+ questions were refused, at last: .*was flagged"):
+            chat(server, tmp_path).answer(Query(texts(100)))
+        assert len(server.asked) < 45 and all('"refused": null' in row for row in stored(tmp_path))
+
+
+def test_the_last_refusals_are_settled_once_an_answer_came_after_them(tmp_path):
+    bad = {f"review {i}" for i in range(27, 30)}
+
+    def script(asked, number):
+        wrong = asked["messages"][-1]["content"] in bad
+        return (403, error("Your input was flagged (violence)")) if wrong else (200, reply())
+
+    with ScriptedServer(script) as server:
+        model = chat(server, tmp_path, concurrency=1)
+        assert model.answer(Query(texts(30))).prediction.tolist() == [1] * 27 + [-2] * 3
+        assert len(stored(tmp_path)) == 27  # of three and nothing after them it is not known
+        assert (
+            chat(server, tmp_path, concurrency=1).answer(Query(texts(40))).prediction.tolist()[27:30]
+            == [-2] * 3
+        )
+        assert len(stored(tmp_path)) == 40 and len(server.asked) == 30 + 13
+
+
+def test_what_was_refused_before_and_is_refused_again_is_no_news(tmp_path):
+    def script(asked, number):
+        wrong = int(asked["messages"][-1]["content"].split()[-1]) % 5 == 0
+        return (403, error("Your input was flagged (violence)")) if wrong else (200, reply())
+
+    with ScriptedServer(script) as server:
+        wanted = [-2 if i % 5 == 0 else 1 for i in range(100)]
+        assert chat(server, tmp_path).answer(Query(texts(100))).prediction.tolist() == wanted
+        again = chat(server, tmp_path, retry_refused=True)
+        assert again.answer(Query(texts(100))).prediction.tolist() == wanted
+        assert len(server.asked) == 120 and len(stored(tmp_path)) == 100
+
+
+def test_a_model_that_refuses_the_first_question_is_named_so(tmp_path):
+    with (
+        ScriptedServer(lambda *_: (200, reply(None, refusal="I can't"))) as server,
+        pytest.raises(
+            InputError, match=r"has answered no question yet, and refused 1: the model refuses .*I"
+        ),
+    ):
+        chat(server, tmp_path).answer(Query(["x"]))
