@@ -57,7 +57,7 @@ def find_configs(words: list[str]) -> list[str]:
     So an option on the command line beats the configuration wherever it stands.
 
     Raises:
-        InputError: a configuration is missing, is no YAML or has an option that is now called otherwise.
+        InputError: a configuration is missing.
     """
     configs, others, rest = [], [], iter(words)
     for word in rest:
@@ -65,7 +65,7 @@ def find_configs(words: list[str]) -> list[str]:
         if name not in ("--config", "-c"):
             others.append(word)
         elif value or (value := next(rest, "")):
-            configs += ["--config", _readable(value)]
+            configs += ["--config", str(find_config(value))]
         else:
             others.append(word)  # the parser says that its value is missing
     command = others[:1] if others and not others[0].startswith("-") else []
@@ -80,8 +80,22 @@ def _name_and_value(word: str) -> tuple[str, str]:
     return name, value
 
 
-def _readable(name: str) -> str:
-    path = find_config(name)
+def check_configs(words: list[str]) -> None:
+    """Reads every configuration of a command.
+
+    Args:
+        words: as `find_configs` returns them.
+
+    Raises:
+        InputError: one is no YAML, has an option that is now called otherwise, or is `calibrate`'s and holds
+            more than that writes.
+    """
+    for option, name in zip(words, words[1:], strict=False):
+        if option == "--config":
+            _check(Path(name))
+
+
+def _check(path: Path) -> None:
     if _is_calibrated(path):  # holds numbers alone: no class that it names may be imported
         from kcm_lightning.results.calibrated_file import read_calibrated
 
@@ -90,7 +104,6 @@ def _readable(name: str) -> str:
     check_names(options, str(path))
     if option := _with_nul(options):
         raise InputError(f"{path}: {option} holds the character NUL, which no path and no text may have")
-    return str(path)
 
 
 def _with_nul(tree: Any, name: str = "") -> str | None:

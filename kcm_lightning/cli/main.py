@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from kcm_lightning.cli.configs import find_config, find_configs, list_configs
+from kcm_lightning.cli.configs import check_configs, find_config, find_configs, list_configs
 from kcm_lightning.cli.overview import OTHERS, check_command, overview, version
 from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
 from kcm_lightning.utils.console import PROGRAM
@@ -64,10 +64,11 @@ def _run(given: list[str]) -> int:
     check_command(given)
     if given[0] == "configs":
         return _configs(given[1:])
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     words = find_configs(given)
     check_words(words)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
+    check_configs(words)
     if words[0] in OTHERS:
         return {"report": _report, "sweep": _sweep}[words[0]](words[1:])
     if any(".help" in word for word in words):

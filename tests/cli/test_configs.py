@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kcm_lightning.cli.configs import find_configs, shipped_configs
+from kcm_lightning.cli.configs import check_configs, find_configs, shipped_configs
 from kcm_lightning.utils.errors import InputError
 from tests.run_commands import kcm
 
@@ -50,7 +50,7 @@ def test_a_file_of_calibrate_holds_numbers_alone_under_any_name(tmp_path, monkey
         file.with_suffix(".json").write_text('{"target": "lm_rate=0.3", "thresholds": {}}')
     for words in (["--config", str(file)], [f"-c{file}"], [f"--config={file}"]):
         with pytest.raises(InputError, match=r"holds model\.init_args\.teacher"):
-            find_configs(["test", "--config", "quickstart.yaml", *words])
+            check_configs(find_configs(["test", "--config", "quickstart.yaml", *words]))
     assert "evil_module" not in sys.modules
 
 
@@ -58,7 +58,7 @@ def test_the_character_nul_is_refused_wherever_it_stands(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text('trainer: {default_root_dir: "a\\0b"}\n')
     with pytest.raises(InputError, match=r"trainer\.default_root_dir holds the character NUL"):
-        find_configs(["fit", "--config", str(file)])
+        check_configs(find_configs(["fit", "--config", str(file)]))
     file.write_text('data: {init_args: {names: ["a", "b\\0"]}}\n')
     with pytest.raises(InputError, match=r"data\.init_args\.names holds the character NUL"):
-        find_configs(["fit", "--config", str(file)])
+        check_configs(find_configs(["fit", "--config", str(file)]))
