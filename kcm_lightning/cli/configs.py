@@ -1,6 +1,7 @@
 """Where a configuration is found."""
 
 import difflib
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def check_configs(words: list[str]) -> None:
         InputError: one is no YAML, has an option that is now called otherwise, or is `calibrate`'s and holds
             more than that writes.
     """
-    for option, name in zip(words, words[1:], strict=False):
+    for option, name in itertools.pairwise(words):
         if option == "--config":
             _check(Path(name))
 

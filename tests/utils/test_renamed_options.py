@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import kcm_lightning
-from kcm_lightning.cli.configs import find_configs, shipped_configs
+from kcm_lightning.cli.configs import check_configs, shipped_configs
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.renamed_options import CLASSES, OPTIONS, check_names, check_words
 from tests.run_commands import kcm
@@ -35,7 +35,7 @@ def test_an_old_option_names_the_new_one(option, new, tmp_path):
     file = tmp_path / "old.yaml"
     file.write_text(yaml.safe_dump({part: {"class_path": "a.B", "init_args": tree}}))
     with pytest.raises(InputError, match=rf"old\.yaml: {said}"):
-        find_configs(["fit", "--config", str(file)])
+        check_configs(["fit", "--config", str(file)])
     with pytest.raises(AssertionError, match="error: the command line: the option"):
         kcm(tmp_path, "fit", "--config", "quickstart.yaml", f"--{option}=x")
 
