@@ -112,7 +112,7 @@ class Chat(LargeClassifier):
             max_tokens=max_tokens,
             timeout=timeout,
             extra=extra or {},
-            answer_in=lambda content: named_class(content, self.class_names, self.strict)[1:],
+            answer_in=lambda content, cut: named_class(content, self.class_names, self.strict, cut)[1:],
         )
         self.strict = strict
         self.system, self.prompt, self.hint, self.uses_hint = system, prompt, hint, hint is not None
@@ -177,7 +177,9 @@ class Chat(LargeClassifier):
 
     def class_of(self, reply: Reply) -> int:
         """The class that a reply names; -1 for none."""
-        return -1 if reply.refused else named_class(reply.content, self.class_names, self.strict).label
+        if reply.refused:
+            return -1
+        return named_class(reply.content, self.class_names, self.strict, reply.cut).label
 
     def _confidence_in(self, reply: Reply | None) -> float:
         probability = None if reply is None else reply.probability

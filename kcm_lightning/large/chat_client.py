@@ -1,7 +1,6 @@
 """Questions to an OpenAI-compatible server, one request at a time."""
 
 import asyncio
-import math
 import os
 import re
 from collections.abc import Callable
@@ -10,14 +9,17 @@ from typing import Any
 from kcm_lightning.large.budget import Cost
 from kcm_lightning.large.chat_errors import Meaning, NoReply, Refused, ServerError, meaning_of
 from kcm_lightning.large.chat_fields import RequestFields
-from kcm_lightning.large.chat_reply import SPECIAL_TOKEN, ChatReply, Step, read_reply
+from kcm_lightning.large.chat_reply import ChatReply, read_reply
 from kcm_lightning.large.http_client import HttpClient, HttpReply, NoHttpReply
 from kcm_lightning.large.reply_json import read_json
+from kcm_lightning.large.reply_probability import probability_of
 from kcm_lightning.large.reply_store import Reply
 from kcm_lightning.large.server_url import server_url
 from kcm_lightning.utils.errors import InputError
 
 OPENAI = "https://api.openai.com/v1"
+_REPEATED = 8  # letters of a question at least that are looked for in the words of a server
+_NAME = 80  # letters of a model's name that are shown
 _LOOKING = 10.0  # seconds that a look at the server's list of models may take
 
 Messages = list[dict[str, str]]
@@ -33,7 +35,7 @@ class ChatClient:
         max_tokens: length of a reply at most, in tokens.
         timeout: seconds that a request may take.
         extra: further fields of the request's body.
-        answer_in: where in the words of a reply its answer stands.
+        answer_in: where in the words of a reply, which may be cut off, its answer stands.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ChatClient:
         max_tokens: int,
         timeout: float,
         extra: dict[str, Any],
-        answer_in: Callable[[str], tuple[int, int]],
+        answer_in: Callable[[str, bool], tuple[int, int]],
     ):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
             raise InputError(
@@ -103,19 +105,22 @@ class ChatClient:
         return Reply(said.content, self._probability(said), cut=said.cut), said.cost
 
     def _probability(self, said: ChatReply) -> float | None:
-        start, end = self.answer_in(said.content)
-        return _probability(said.content, said.steps, start, end)
+        start, end = self.answer_in(said.content, said.cut)
+        return probability_of(said.content, said.steps, start, end)
 
     def _meant(self, error: ServerError, sent: dict[str, Any], messages: Messages) -> Exception:
         """What is to be done about a server's error, as the exception that says so."""
-        if change := self.fields.adapt(error, sent):
-            self._tell(f"{self.base_url} is asked {change} from now on: it says {self._said(error)}")
-            return NoReply(f"asked again {change}", pause=0.0, counts=False)
         words = error.message
         for message in messages:  # which servers repeat
-            words = without(words, message["content"], 20)
+            for part in (message["content"], *message["content"].splitlines()):
+                words = without(words, part, 20) if len(part) >= _REPEATED else words
         bare = ServerError(error.status, words, error.codes, error.field, error.pause, error.page)
         meaning = meaning_of(bare)
+        of_the_question = meaning is Meaning.QUESTION and error.field not in sent
+        change = None if of_the_question else self.fields.adapt(bare, sent)
+        if change:
+            self._tell(f"{self.base_url} is asked {change} from now on: it says {self._said(error)}")
+            return NoReply(f"asked again {change}", pause=0.0, counts=False)
         if error.page and error.status < 300 and not self.answered:
             return InputError(
                 f"{self.base_url} answers with {self._said(error)}: is --model.teacher.base_url right?"
@@ -140,7 +145,7 @@ class ChatClient:
         elif error.status == 404 or "model" in error.message.lower():
             hint = ": check --model.teacher.base_url and --model.teacher.model"
             if self._models and not _near_names(self.model, self._models):
-                shown = ", ".join(sorted(self._models)[:10])
+                shown = ", ".join(self._said(name[:_NAME]) for name in sorted(self._models)[:10])
                 hint += f"; the server does not know {self.model!r}; it has {shown}"
         return f"{self.base_url} refuses the request ({error.status}): {self._said(error)}{hint}"
 
@@ -185,8 +190,11 @@ class ChatClient:
                     return http
                 reason = self._said(error)
                 continue
-            if reply.status == 401:
-                raise InputError(self._refusal(ServerError(401, "so already of its list of models")))
+            if reply.status == 401:  # some keys may ask and not look
+                self._tell(
+                    f"{self.base_url} does not show its models to the key in {self.api_key_env} (401); it is "
+                    "asked all the same"
+                )
             self._models = _names_in_list(reply)
             return http
         raise InputError(f"{self.base_url} cannot be reached: {reason}: check --model.teacher.base_url")
@@ -251,35 +259,3 @@ def without(text: str, secret: str, least: int) -> str:
             hidden[start : start + least] = [True] * least
     parts = [letter if not hide else "\0" for letter, hide in zip(text, hidden, strict=True)]
     return re.sub("\0+", "***", "".join(parts))
-
-
-def _probability(content: str, steps: list[Step], start: int = 0, end: int | None = None) -> float | None:
-    """Probability of some of the words of a reply.
-
-    Args:
-        content: the words.
-        steps: their tokens; what follows the end of the text is left out.
-        start: where in the content the words begin.
-        end: where they end; None for the end of the content.
-
-    Returns:
-        The product over the tokens that they have a part in; None where the tokens are not those of the
-        content.
-    """
-    kept: list[Step] = []
-    for step in steps:
-        if not step.token or SPECIAL_TOKEN.fullmatch(step.token):
-            break
-        kept.append(step)
-    tokens = [step.token.replace("▁", " ").replace("Ġ", " ") for step in kept]
-    said = "".join(tokens)
-    if not kept or said.strip() != content.strip():
-        return None
-    shift = (len(said) - len(said.lstrip())) - (len(content) - len(content.lstrip()))
-    first, last = start + shift, (len(content) if end is None else end) + shift
-    total, place = 0.0, 0
-    for token, step in zip(tokens, kept, strict=True):
-        if place < last and place + len(token) > first:
-            total += step.logprob
-        place += len(token)
-    return min(1.0, math.exp(total))

@@ -29,16 +29,18 @@ def whole_of_stream(text: str, status: int, headers: Mapping[str, str]) -> dict[
     words: dict[str, list] = {"content": [], "refusal": []}
     tokens: list = []
     usage, ended, any_choice = None, None, False
-    for data in _events(text):
+    for name, data in _events(text):
         if data == "[DONE]":
             ended = ended or "stop"
             break
         event = read_json(data)
-        event = event if isinstance(event, dict) else {}
+        event = event if isinstance(event, dict) else {"message": event} if name == "error" else {}
         choices = event.get("choices")
         choices = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+        if name == "error":
+            raise error_reply(status, event, headers)
         for holder in (event, *choices):
-            if is_error(holder):
+            if is_error(holder, answered=bool(choices)):
                 raise error_reply(status, holder, headers)
         usage = event.get("usage") or usage
         for choice in choices:
@@ -57,13 +59,16 @@ def whole_of_stream(text: str, status: int, headers: Mapping[str, str]) -> dict[
     return {"choices": [whole] if any_choice else [], "usage": usage}
 
 
-def _events(text: str) -> Iterator[str]:
-    """The data of each event."""
-    lines: list[str] = []
+def _events(text: str) -> Iterator[tuple[str, str]]:
+    """The name of each event, where it has one, and its data."""
+    event, lines = "", list[str]()
     for line in [*re.split(r"\r\n|\n|\r", text), ""]:
         name, _, value = line.partition(":")
         if name == "data":
             lines.append(value.removeprefix(" "))
-        elif not line and lines:
-            yield "\n".join(lines)
-            lines = []
+        elif name == "event":
+            event = value.strip().lower()
+        elif not line:
+            if lines:
+                yield event, "\n".join(lines)
+            event, lines = "", []

@@ -15,7 +15,7 @@ _TROUBLE = re.compile(
     r"|only the|disabled|forbidden|instead"
 )
 _STREAM = re.compile(r"\bstream(ing|ed)?\b.{0,60}(only|must|requir|enable|need|true|set)|only.{0,40}\bstream")
-_NO_MATTER_OF_FIELDS = (401, 402, 407, 408, 409, 425, 429, 502, 503, 504)
+_OF_FIELDS = (200, 400, 403, 422)  # 200: an error object that came as if it were a reply
 
 
 class RequestFields:
@@ -54,9 +54,10 @@ class RequestFields:
         Returns:
             What is asked otherwise from now on; None where the error is about no such field.
         """
-        if error.status in _NO_MATTER_OF_FIELDS or error.page or says_too_long(error) or says_unpaid(error):
-            return None
         words = error.message.lower()
+        of_fields = error.status in _OF_FIELDS or (error.status == 404 and "requested param" in words)
+        if not of_fields or error.page or says_too_long(error) or says_unpaid(error):
+            return None
         if not sent.get("stream") and _STREAM.search(words):
             self._streamed = True
             return "with `stream`"

@@ -5,30 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcm_lightning.large.budget import Cost
-from kcm_lightning.large.chat_errors import NoReply
+from kcm_lightning.large.chat_errors import Meaning, NoReply, meaning_of
 from kcm_lightning.large.chat_events import is_stream, whole_of_stream
 from kcm_lightning.large.error_reply import error_reply, is_error
 from kcm_lightning.large.http_client import HttpReply
 from kcm_lightning.large.reply_json import read_json
+from kcm_lightning.large.reply_marks import in_one_form
+from kcm_lightning.large.reply_probability import Step
 
 _MORE_THAN_ASKED = 200_000  # tokens that a server's own prompt, or hidden reasoning, may have
-SPECIAL_TOKEN = re.compile(r"<\|[^|>]*\|>|</?s>")
-_FINAL = "<|channel|>final<|message|>"  # what comes before it is reasoning
 _FILTERED = re.compile(r"filter|safety|prohibited|blocklist|refusal|moderat|sensitive|recitation")
+_TROUBLE = re.compile(
+    r"error|insufficient|abort|fail|cancel|time_?out|interrupt|overload|unavailable|exhausted|disconnect"
+)
 _REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
-
-
-@dataclass
-class Step:
-    """A token of a reply.
-
-    Args:
-        token: its text.
-        logprob: logarithm of its probability.
-    """
-
-    token: str
-    logprob: float
 
 
 @dataclass
@@ -64,34 +54,53 @@ def read_reply(reply: HttpReply, most: tuple[int, int]) -> ChatReply:
     text = reply.body.decode("utf-8", "replace").lstrip("\ufeff").strip()
     if not 200 <= reply.status < 300 or text.startswith("<"):
         raise error_reply(reply.status, text, reply.headers)
-    body = whole_of_stream(text, reply.status, reply.headers) if is_stream(text) else read_json(text)
-    if not isinstance(body, dict):
-        raise NoReply(f"the reply is no JSON object but {text[:80]!r}", billed=True)
+    body = _object_in(text, reply)
     choices = body.get("choices")
     choice = (
         next((one for one in choices if isinstance(one, dict)), None) if isinstance(choices, list) else None
     )
-    for holder in (body, choice or {}):
-        if is_error(holder):
-            raise error_reply(reply.status, holder, reply.headers)
+    said = "" if choice is None else _text(_message(choice).get("content"))
+    if is_error(body, answered=bool(said)) or (choice and is_error(choice)):
+        holder = body if is_error(body, answered=bool(said)) else choice
+        raise error_reply(reply.status, holder, reply.headers)
     if choice is None and "choices" not in body and any(body.get(n) for n in ("message", "detail", "msg")):
         raise error_reply(reply.status, body, reply.headers)
-    cost = _believable_cost(body.get("usage"), most)
+    cost = _believable_cost(body.get("usage"), most, said=bool(said))
     if choice is None:
         raise NoReply(f"the reply has no choices: {text[:120]!r}", billed=True, cost=cost)
-    return _chosen(choice, cost)
+    return _chosen(choice, said, cost)
 
 
-def _chosen(choice: dict[str, Any], cost: Cost | None) -> ChatReply:
+def _object_in(text: str, reply: HttpReply) -> dict[str, Any]:
+    """The JSON object that a reply is, or that its events add up to."""
+    if is_stream(text):
+        return whole_of_stream(text, reply.status, reply.headers)
+    try:
+        body = read_json(text)
+    except NoReply:
+        error = error_reply(reply.status, text, reply.headers)
+        if text[:1] not in ("{", "[", '"') and meaning_of(error) is not Meaning.LATER:
+            raise error from None  # in words alone
+        raise
+    if not isinstance(body, dict):
+        raise NoReply(f"the reply is no JSON object but {text[:80]!r}", billed=True)
+    return body
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any]:
     message = choice.get("message")
-    message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
-    content, refusal = _text(message.get("content")), _text(message.get("refusal")).strip()
+    return message if isinstance(message, dict) else {"content": message or choice.get("text")}
+
+
+def _chosen(choice: dict[str, Any], content: str, cost: Cost | None) -> ChatReply:
+    refusal = _text(_message(choice).get("refusal")).strip()
     ended = str(choice.get("finish_reason") or "").lower()
     if not refusal and _FILTERED.search(ended):
         refusal = f"finish_reason {ended}"
-    content = SPECIAL_TOKEN.sub("", content.rpartition(_FINAL)[2])
-    cut = ended in ("length", "max_tokens")
-    return ChatReply(content, _steps(choice.get("logprobs")), cost, refusal or None, cut)
+    if not refusal and _TROUBLE.search(ended):  # words before it are not all that it was to say
+        raise NoReply(f"the server ended its reply with finish_reason {ended[:80]}", billed=True, cost=cost)
+    cut = ended in ("length", "max_tokens", "model_length")
+    return ChatReply(in_one_form(content, cut), _steps(choice.get("logprobs")), cost, refusal or None, cut)
 
 
 def _text(content: Any) -> str:
@@ -116,18 +125,31 @@ def _steps(logprobs: Any) -> list[Step]:
         token, logprob = (pair.get("token"), pair.get("logprob")) if isinstance(pair, dict) else (None, None)
         if not isinstance(token, str) or not isinstance(logprob, int | float) or not -1e6 <= logprob <= 1:
             return []
-        steps.append(Step(token, float(logprob)))
+        steps.append(Step(token, float(logprob), _encoded(pair.get("bytes"))))
     return steps
 
 
-def _believable_cost(usage: Any, most: tuple[int, int]) -> Cost | None:
-    """The tokens that a server has counted; None where it has not, or where no question can have as many."""
+def _encoded(values: Any) -> bytes | None:
+    """The bytes of a token, which a server gives as a list of numbers."""
+    good = isinstance(values, list) and all(isinstance(value, int) and 0 <= value <= 255 for value in values)
+    return bytes(values) if good else None
+
+
+def _believable_cost(usage: Any, most: tuple[int, int], *, said: bool) -> Cost | None:
+    """The tokens that a server has counted; None where it has not, or where no question can have as many.
+
+    Args:
+        usage: its counts.
+        most: the most tokens that question and reply could have.
+        said: whether the reply has words; a question always has some.
+    """
     counts = []
-    for name, limit in zip(("prompt_tokens", "completion_tokens"), most, strict=True):
+    names, least = ("prompt_tokens", "completion_tokens"), (1, int(said))
+    for name, limit, fewest in zip(names, most, least, strict=True):
         count = usage.get(name) if isinstance(usage, dict) else None
         if not isinstance(count, int | float) or isinstance(count, bool):
             return None
-        if not 0 <= count <= limit + _MORE_THAN_ASKED or count != int(count):
+        if not fewest <= count <= limit + _MORE_THAN_ASKED or count != int(count):
             return None
         counts.append(int(count))
     return Cost(0, *counts)

@@ -9,12 +9,32 @@ from kcm_lightning.large.chat_errors import NoReply, ServerError
 from kcm_lightning.large.reply_json import read_json
 
 _LONGEST = 2_000  # characters of an error that are looked at
-_WORDS = ("message", "detail", "msg", "error_message", "error_msg", "reason", "error", "title")
+_WORDS = ("message", "detail", "msg", "error_message", "error_msg", "reason", "error", "title", "status_msg")
+_ALL_IS_WELL = ("", "ok", "success", "none", "null", "false", "no error")
 
 
-def is_error(body: dict[str, Any]) -> bool:
-    """Whether JSON that may have come with a good status is an error."""
-    return any(body.get(name) for name in ("error", "errors")) or body.get("object") == "error"
+def is_error(body: dict[str, Any], *, answered: bool = False) -> bool:
+    """Whether JSON that may have come with a good status is an error.
+
+    Args:
+        body: the JSON.
+        answered: whether it has the words of a reply as well: then what it lists as `errors` are warnings.
+    """
+    said = _says_something(body.get("error")) or _says_something(body.get("base_resp"))
+    listed = bool(body.get("errors")) and not answered
+    return said or listed or body.get("object") == "error"
+
+
+def _says_something(error: Any) -> bool:
+    """Whether the value of a field for errors is one; some servers say there that all is well."""
+    if isinstance(error, dict):
+        codes = [error[name] for name in ("code", "status_code") if error.get(name) is not None]
+        words = next((error[name] for name in _WORDS if error.get(name)), "")
+        well = str(words).strip().lower() in _ALL_IS_WELL
+        if codes:
+            return not (all(str(code).lower() in ("0", "200", *_ALL_IS_WELL) for code in codes) and well)
+        return bool(error) and not (well and words)
+    return str(error or "").strip().lower() not in ("0", *_ALL_IS_WELL)
 
 
 def error_reply(status: int, said: Any, headers: Mapping[str, str]) -> ServerError:
@@ -34,7 +54,8 @@ def error_reply(status: int, said: Any, headers: Mapping[str, str]) -> ServerErr
         except NoReply:
             return ServerError(status, said[:_LONGEST], pause=pause)
     outer = said if isinstance(said, dict) else {"error": said}
-    inner = outer.get("error") or outer.get("errors") or outer
+    fields = ("error", "errors", "base_resp")
+    inner = next((outer[name] for name in fields if _says_something(outer.get(name))), outer)
     inner = inner[0] if isinstance(inner, list) and inner else inner
     inner = inner if isinstance(inner, dict) else {"message": inner}
     found = next((inner[name] for name in _WORDS if inner.get(name)), inner)
@@ -50,7 +71,7 @@ def error_reply(status: int, said: Any, headers: Mapping[str, str]) -> ServerErr
 def _codes(body: dict[str, Any]) -> list[str]:
     """Names for the error, in small letters."""
     deeper = body.get("innererror")
-    codes = [body.get(name) for name in ("code", "type", "status", "error_code")]
+    codes = [body.get(name) for name in ("code", "type", "status", "error_code", "status_code")]
     codes += [deeper.get("code")] if isinstance(deeper, dict) else []
     return [str(code).lower() for code in codes if isinstance(code, str | int)]
 

@@ -5,7 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_TAGS = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|reflection)>", re.I)
+from kcm_lightning.large.reply_marks import TAG
+
 _BOXED = re.compile(r"\A\W*\\(?:boxed|text|textbf|mathrm)\{(.*)\}\W*\Z")
 _HTML = re.compile(r"</?[a-zA-Z][^<>]*>")
 _AROUND_WORDS = " \"'`*_.,:;!?\u2018\u2019\u201c\u201d«»。"
@@ -37,24 +38,32 @@ def class_of_reply(content: str, class_names: Sequence[str], strict: bool = Fals
     return named_class(content, class_names, strict).label
 
 
-def named_class(content: str, class_names: Sequence[str], strict: bool = False) -> NamedClass:
+def named_class(
+    content: str, class_names: Sequence[str], strict: bool = False, cut: bool = False
+) -> NamedClass:
     """The class that a reply names: the last line that is the name of a class, reasoning taken out.
 
     Reasoning is what stands between `<think>` and `</think>`, also where its beginning or its end is missing.
-    Of a line, case, punctuation and markup around the name do not count, and an underscore is a space.
+    Of a line, case, punctuation and markup around the name do not count, and an underscore is a space. Of a
+    reply that was cut off only its very last line counts, and not if more of it could be another name: what
+    is above may be a list of the choices.
 
     Args:
         content: words of the reply.
         class_names: in the order of the labels.
         strict: whether the whole reply must be one such line.
+        cut: whether the reply was cut off for its length.
     """
     kept = content if strict else _without_reasoning(content)
     longest = max(map(len, class_names)) + _MOST_AROUND
-    end = len(kept)
-    for _ in range(0 if strict and "\n" in kept.strip() else _MOST_LINES):
+    one_line = "\n" not in kept.strip()
+    end = len(kept.rstrip()) if one_line else len(kept)
+    for _ in range(0 if strict and not one_line else 1 if cut else _MOST_LINES):
         start = kept.rfind("\n", 0, end) + 1
         words = kept[start:end].strip()
         if words and len(words) <= longest and (label := _label(words, class_names)) is not None:
+            if cut and _may_go_on(words, label, class_names):
+                break
             start = kept.index(words, start)
             return NamedClass(label, start, start + len(words))
         end = start - 1
@@ -67,7 +76,7 @@ def _without_reasoning(content: str) -> str:
     """The reply with spaces in place of its reasoning, so that what stays keeps its place."""
     kept: list[tuple[int, int]] = []
     kept_from, reasoning_from = 0, None
-    for tag in _TAGS.finditer(content):
+    for tag in TAG.finditer(content):
         if not tag[1]:
             reasoning_from = tag.start() if reasoning_from is None else reasoning_from
         elif reasoning_from is None:  # its beginning may be part of the prompt
@@ -81,6 +90,13 @@ def _without_reasoning(content: str) -> str:
         parts += [" " * (start - place), content[start:end]]
         place = end
     return "".join(parts)
+
+
+def _may_go_on(words: str, label: int, class_names: Sequence[str]) -> bool:
+    """Whether words that were cut off may be the beginning of another class's name."""
+    said, name = _as_it_stands(words), _as_it_stands(class_names[label])
+    others = [_as_it_stands(other) for i, other in enumerate(class_names) if i != label]
+    return said.endswith(name) and any(other.startswith(name) for other in others)
 
 
 def _label(line: str, class_names: Sequence[str]) -> int | None:

@@ -103,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path != "/v1/chat/completions":
             return self._error(404, "no such page")
+        if self.headers["Authorization"] == "Bearer wrong":
+            return self._error(401, "Incorrect API key provided")
         text = asked["messages"][-1]["content"].split("\n\n")[-1]
         with owner.lock:
             owner.requests[text] += 1

@@ -360,12 +360,10 @@ def test_probability_is_of_all_the_words_tokens_and_no_more(tmp_path):
     with ChatServer(odd="pieces") as server:
         answer = chat(server, tmp_path).answer(Query(reviews(4)))
     torch.testing.assert_close(answer.confidence, torch.full((4,), 0.8 * 0.9))
-    from kcm_lightning.large.chat_client import _probability
+    from kcm_lightning.large.reply_probability import Step, probability_of
 
-    class Step:
-        token, logprob = "something else", -0.1
-
-    assert _probability("positive", [Step]) is None and _probability("positive", []) is None
+    steps = [Step("something else", -0.1)]
+    assert probability_of("positive", steps) is None and probability_of("positive", []) is None
 
 
 def test_an_unknown_model_is_asked_once_and_costs_nothing(tmp_path):
