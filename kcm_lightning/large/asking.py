@@ -221,8 +221,9 @@ class Round:
 
     def _gave_up(self, failures: int, error: NoReply) -> str:
         client = self.server.client
-        where = "" if client.answered else "; is --model.teacher.base_url right?"
+        where = "." if client.answered else "; is --model.teacher.base_url right?"
+        reason = str(error).rstrip(".")
         return (
-            f"{client.base_url} gave no answer in {failures} requests, at last {error}{where} What was "
+            f"{client.base_url} gave no answer in {failures} requests, at last {reason}{where} What was "
             "answered is kept: run the same command again"
         )

@@ -197,7 +197,10 @@ class ChatClient:
                 )
             self._models = _names_in_list(reply)
             return http
-        raise InputError(f"{self.base_url} cannot be reached: {reason}: check --model.teacher.base_url")
+        proxy = " and that proxy" if "the proxy that" in reason else ""
+        raise InputError(
+            f"{self.base_url} cannot be reached: {reason}: check --model.teacher.base_url{proxy}"
+        )
 
     def _key(self) -> str:
         return os.environ.get(self.api_key_env, "").strip()

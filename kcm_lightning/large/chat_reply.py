@@ -123,10 +123,15 @@ def _steps(logprobs: Any) -> list[Step]:
     steps = []
     for pair in pairs if isinstance(pairs, list) else []:
         token, logprob = (pair.get("token"), pair.get("logprob")) if isinstance(pair, dict) else (None, None)
-        if not isinstance(token, str) or not isinstance(logprob, int | float) or not -1e6 <= logprob <= 1:
+        if not isinstance(token, str) or logprob is None or not _is_logprob(logprob):
             return []
         steps.append(Step(token, float(logprob), _encoded(pair.get("bytes"))))
     return steps
+
+
+def _is_logprob(value: Any) -> bool:
+    """Whether a value may be the logarithm of a probability, with what rounding does to 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e6 <= value <= 0.01
 
 
 def _encoded(values: Any) -> bytes | None:

@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 from kcm_lightning.large.server_url import is_same_host, url_of
 from kcm_lightning.utils.errors import InputError
@@ -69,6 +70,11 @@ class HttpClient:
         headers = {"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}
         for header, variable in (("Organization", "OPENAI_ORG_ID"), ("Project", "OPENAI_PROJECT_ID")):
             if value := os.environ.get(variable, "").strip():
+                if not (value.isascii() and value.isprintable()):
+                    raise InputError(
+                        f"the environment variable {variable} has characters that no id has (line ends, or "
+                        "letters that are not ASCII): mend or unset it"
+                    )
                 headers[f"OpenAI-{header}"] = value
         try:
             self._http = openai.DefaultAsyncHttpxClient(
@@ -76,7 +82,7 @@ class HttpClient:
                 timeout=openai.Timeout(timeout, connect=min(CONNECTING, timeout)),
                 follow_redirects=False,
             )
-        except (ImportError, ValueError, OSError) as error:
+        except Exception as error:  # of the HTTP library, which has several names
             raise InputError(_of_the_environment(error)) from None
 
     async def send(
@@ -97,15 +103,23 @@ class HttpClient:
         url, until = url_of(self.base_url, page), time.monotonic() + (timeout or self.timeout)
         for _ in range(_REDIRECTS):
             reply = await self._exchange(method, url, body, until)
-            goal = reply.headers.get("location")
+            goal = "".join(filter(str.isprintable, reply.headers.get("location", "")))
             if reply.status not in (301, 302, 307, 308) or not goal:
                 return reply
-            if not is_same_host(url, urljoin(url, goal)):
+            try:
+                goal = urljoin(url, goal)
+                same = is_same_host(url, goal)
+            except ValueError:
                 raise InputError(
-                    f"{self.base_url} sends requests on to {urljoin(url, goal)[:200]}: the texts are not "
-                    "taken there; if that is your server, name it with --model.teacher.base_url"
+                    f"{self.base_url} sends requests on to {goal[:200]!r}, which is no address: check "
+                    "--model.teacher.base_url"
+                ) from None
+            if not same:
+                raise InputError(
+                    f"{self.base_url} sends requests on to {goal[:200]}: the texts are not taken there; if "
+                    "that is your server, name it with --model.teacher.base_url"
                 )
-            url = urljoin(url, goal)
+            url = goal
         raise NoHttpReply("the server sends requests round in a circle", sent=False)
 
     async def _exchange(self, method: str, url: str, body: dict[str, Any] | None, until: float) -> HttpReply:
@@ -130,7 +144,9 @@ class HttpClient:
         except TimeoutError:
             raise NoHttpReply(f"no whole reply within {seconds:.3g} seconds", sent) from None
         except Exception as error:  # of the HTTP library, which has several names
-            raise NoHttpReply(_in_words(error), sent) from None
+            through = None if sent else _proxy_of(url)
+            way = "" if through is None else f" through the proxy that {through} names"
+            raise NoHttpReply(f"{_in_words(error)}{way}", sent) from None
 
 
 async def _whole(response: Any) -> bytes:
@@ -161,6 +177,16 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _proxy_of(url: str) -> str | None:
+    """The environment variable whose proxy requests to an address go through; None for none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if proxy_bypass_environment(f"{host}:{parts.port}") or proxy_bypass_environment(host):
+        return None
+    names = (f"{parts.scheme}_proxy", f"{parts.scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    return next((name for name in names if os.environ.get(name)), None)
+
+
 def _of_the_environment(error: Exception) -> str:
     """What of the environment keeps a client from being made, and what to do."""
     if isinstance(error, OSError):
@@ -180,5 +206,6 @@ def _without_passwords(reason: str) -> str:
     """Addresses of proxies hold them."""
     for name in (*_PROXIES, *map(str.lower, _PROXIES)):
         if "@" in (value := os.environ.get(name, "")):
-            reason = reason.replace(value, name)
+            inner = value.rpartition("@")[0].rpartition("/")[2]
+            reason = reason.replace(value, name).replace(inner, "***")
     return reason

@@ -12,6 +12,8 @@ from kcm_lightning.results.columns import of_every_process
 from kcm_lightning.utils.console import say
 from kcm_lightning.utils.errors import InputError
 
+_MONEY = ("money", "price_of")  # how the names of sums of money begin; all else are counts
+
 
 class NoSuccess(InputError):
     """A command came to its end and has printed its bill, but nearly nothing that it bought can be used."""
@@ -71,6 +73,7 @@ def _in_words(usage: dict[str, Any], currency: str | None) -> str:
     words = []
     for name, value in usage.items():
         if name not in ("currency", "this_command", "problem"):
-            unit = f" {currency}" if currency and name.startswith(("money", "price")) else ""
+            unit = f" {currency}" if currency and name.startswith(_MONEY) else ""
             words.append(f"{name.replace('_', ' ').replace(' 1000 ', ' 1,000 ')} {value:.6g}{unit}")
-    return ", ".join(words) + (f"; in this command: {_in_words(now, currency)}" if now else "")
+    parts = [", ".join(words), f"in this command: {_in_words(now, currency)}" if now else ""]
+    return "; ".join(part for part in parts if part)
