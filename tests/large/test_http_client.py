@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
+import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -118,6 +120,9 @@ def test_a_server_may_send_requests_on_within_itself(tmp_path):
     [
         ("ALL_PROXY", "socks5://user:secret@127.0.0.1:1", r"ALL_PROXY.*socksio"),
         ("HTTPS_PROXY", "ftp://127.0.0.1:1", "proxy.*HTTPS_PROXY"),
+        ("ALL_PROXY", "http://user:secret@:x", r"proxy.*ALL_PROXY"),
+        ("OPENAI_ORG_ID", "é", r"variable OPENAI_ORG_ID has characters"),
+        ("OPENAI_PROJECT_ID", "a\nb", r"variable OPENAI_PROJECT_ID has characters"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", r"certificates.*SSL_CERT_FILE"),
     ],
 )
@@ -131,6 +136,49 @@ def test_a_proxy_or_certificates_that_cannot_be_used_are_a_line(
             ask(server, tmp_path)
         assert not server.asked
     assert "secret" not in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_proxy_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}")
+        with ScriptedServer(lambda asked, number: (200, reply())) as server:
+            with pytest.raises(
+                InputError, match=r"the proxy that HTTP_PROXY names: check .*that proxy"
+            ) as told:
+                ask(server, tmp_path)
+            assert "secret" not in str(told.value)
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            assert ask(server, tmp_path) == [1]
+
+
+@pytest.mark.parametrize("goal", ["http://[::1", "http://127.0.0.1:99999/", "http://\x1b[31m[::1"])
+def test_a_redirect_to_no_address_is_a_line(tmp_path, goal):
+    with ScriptedServer(lambda asked, number: (307, "", {"Location": goal})) as server:
+        with pytest.raises(InputError, match="sends requests on to") as told:
+            ask(server, tmp_path)
+        assert len(server.asked) == 1 and str(told.value).isprintable()
+
+
+def test_a_signal_while_the_list_of_models_hangs_ends_at_once(tmp_path):
+    with ScriptedServer(lambda asked, number: (200, reply())) as server:
+
+        def hang(handler):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(3)
+
+        server.http.RequestHandlerClass.do_GET = hang
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                ask(server, tmp_path)
+            assert time.monotonic() - start < 2.5 and not server.asked
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def test_a_host_that_does_not_take_connections_is_given_up_soon():

@@ -1,7 +1,9 @@
 """Signals that stop a command."""
 
 import os
+import pty
 import signal
+import sys
 import time
 
 import pytest
@@ -17,7 +19,9 @@ def not_in_the_background():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_interrupts_and_names_its_status(number, status):
     before = signal.getsignal(number)
     with stopped_by_signals() as stop, pytest.raises(KeyboardInterrupt):
@@ -69,3 +73,30 @@ def test_a_signal_that_is_ignored_stays_so():
         assert stop.number is None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+_STOPPED = """
+import sys, time
+from pathlib import Path
+from kcm_lightning.utils.signals import stopped_by_signals
+with stopped_by_signals() as stop:
+    try:
+        print("ready", flush=True)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        print("a bill", flush=True)
+        print("a bill", file=sys.stderr, flush=True)
+        Path(sys.argv[1]).write_text(str(stop))
+sys.exit(stop.status)
+"""
+
+
+def test_a_terminal_that_goes_ends_a_command_in_good_order(tmp_path):
+    """As where ssh is closed: what is printed afterwards has nowhere to go and is no error."""
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", _STOPPED, str(tmp_path / "said")])
+    assert b"ready" in os.read(terminal, 100)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 129
+    assert (tmp_path / "said").read_text() == "stopped by SIGHUP"
