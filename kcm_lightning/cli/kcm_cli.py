@@ -27,7 +27,7 @@ from kcm_lightning.callbacks import (
     not_done,
 )
 from kcm_lightning.cli.end_of_fit import print_end_of_fit
-from kcm_lightning.cli.parser import OneLineErrors, one_line
+from kcm_lightning.cli.parser import OneLineErrors, one_line, read_whole_numbers_first
 from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
 from kcm_lightning.cli.tensorboard import log_options, tensorboard_pages
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer, overfitting
@@ -48,7 +48,12 @@ from kcm_lightning.utils.files import write_text
 
 
 class KCMParser(OneLineErrors, LightningArgumentParser):
-    """Lightning's parser, with errors of one line."""
+    """Lightning's parser, with errors of one line, and numbers of batches that are whole."""
+
+    def add_lightning_class_args(self, *args: Any, **kwargs: Any) -> list[str]:
+        names = super().add_lightning_class_args(*args, **kwargs)
+        read_whole_numbers_first(self)
+        return names
 
 
 class SaveFitConfig(SaveConfigCallback):

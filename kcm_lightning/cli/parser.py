@@ -41,6 +41,21 @@ def one_line(message: str) -> str:
     return (f"{where}: " if where else "") + "; ".join(reasons)
 
 
+def read_whole_numbers_first(parser: ArgumentParser) -> None:
+    """Has options that take a number or a fraction read 1 as a number: `limit_val_batches=1` is one batch.
+
+    Python keeps one object for all unions of int, float and None, in the order of whoever names it first, and
+    jsonargparse tries them in that order: with a library that names float first, 1 would be all batches.
+
+    Args:
+        parser: the parser, with its options.
+    """
+    ordered = int | float | None  # such a union keeps its own order
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) == ordered:
+            action._typehint = ordered  # type: ignore[attr-defined]
+
+
 def read_none_as_null() -> None:
     """Lets `null` through to options inside a class: jsonargparse hands it on as the word None."""
     load = get_loader("yaml")
