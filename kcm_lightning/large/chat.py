@@ -1,9 +1,11 @@
 """Any chat model behind an OpenAI-compatible server as the large model.
 
 The way of a question: `Chat` puts it into words; `chat_requests.py` looks for it in the store; what is
-not there `asking.py` sends, within budgets and until a signal, by `chat_client.py` (one request) and
-`http_client.py` (its bytes). `chat_reply.py` reads what comes back, `chat_errors.py` says what an error
-means, `outcomes.py` when to stop, and `reply_to_class.py` which class a reply names.
+not there `asking.py` sends, within budgets and until a signal, to a server of which `chat_state.py` keeps
+what is known, by `chat_client.py` (one request) and `http_client.py` (its bytes). `chat_reply.py` reads what
+comes back, `reply_marks.py` the marks in it, `chat_errors.py` and its words say what an error means,
+`outcomes.py` when to stop, `reply_to_class.py` which class a reply names, and `reply_probability.py` how
+surely.
 """
 
 import hashlib
@@ -32,12 +34,12 @@ class Chat(LargeClassifier):
     """A chat model that is asked for the name of a class: OpenAI's, vLLM, llama.cpp, `transformers serve`.
 
     A reply names the class that is its last line with the name of one; what stands in `<think>...</think>` is
-    taken out, and case, punctuation and markup around the name do not count. The confidence is the
-    probability of that line's words, where the server gives log-probabilities, else
-    `confidence_without_logprobs`. A reply that names no class, also after `format_retries` further requests,
-    is counted, and the student answers the sample; so is a question that the server refuses as too long or
-    for its contents. Every other error stops the command. Every reply is stored before it is used; nothing
-    stored is asked again.
+    taken out, and case, punctuation and markup around the name do not count. Of a reply cut off, only
+    the very last line counts. The confidence is the probability of that line's words, where the server gives
+    log-probabilities, else `confidence_without_logprobs`. A reply that names no class, also after
+    `format_retries` further requests, is counted, and the student answers the sample; so is a question that
+    the server refuses as too long or for its contents. Every other error stops the command. Every reply is
+    stored before it is used; nothing stored is asked again.
 
     Args:
         model: the model's name at the server.
