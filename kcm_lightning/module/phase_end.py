@@ -86,7 +86,7 @@ def _acts(callback: Callback, distilling: bool) -> bool:
 def _check_metric(callback: Callback, trainer: Any, distilling: bool) -> None:
     """Refuses a metric that will never be there, as soon as that is known."""
     monitor, known = _monitor(callback), set(trainer.callback_metrics)
-    if monitor is None or monitor in known or (distilling and not _acts(callback, distilling)):
+    if monitor in (None, "selection") or monitor in known or (distilling and not _acts(callback, distilling)):
         return
     if not distilling:  # what the student's phase will log of a region, this one logs of the judge
         known |= {name.replace("judge_", "kcm_", 1) for name in known if name.startswith("val/judge_")}

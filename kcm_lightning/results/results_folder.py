@@ -107,7 +107,8 @@ def _name(differ: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> st
 
     Thresholds that `calibrate` has chosen are named by their target.
     """
-    ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name))
+    # the number of samples follows from the options that have a name of their own
+    ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name == "samples", name))
     said = [name for name in ordered if not {"thresholds", "temperatures"} & set(name.split("."))]
     if calibrated:
         words = [str(calibrated["target"])]
