@@ -98,7 +98,8 @@ def labels(groups: list[dict[str, Any]], shown: int) -> list[str]:
     ['thresholds judge 0.98', 'accuracy_drop=0.01']
     """
     first, *others = groups
-    names = sorted({name for other in others for name in differences(first, other)})[:shown]
+    differ = {name for other in others for name in differences(first, other)}
+    names = sorted(differ, key=lambda name: (name != "gates", name))[:shown]
     return [", ".join(_named(name, own.get(name)) for name in names) for own in groups]
 
 

@@ -66,11 +66,12 @@ def _saved(found: Figures) -> list[str]:
     words = [f"saved: {samples - round(rate * samples):,} of {samples:,} calls of the large model"]
     if "difference" in against:
         points = -100 * against["difference"]
-        words.append(
-            f"for {points:.2f} points of accuracy"
-            if points > 0
-            else f"with {-points:.2f} points more accuracy"
-        )
+        if abs(points) < 0.005:
+            words.append("at the same accuracy")
+        elif points > 0:
+            words.append(f"for {points:.2f} points of accuracy")
+        else:
+            words.append(f"with {-points:.2f} points more accuracy")
     return [", ".join(words)]
 
 
@@ -79,7 +80,7 @@ def _next(run: Path, found: Figures) -> list[str]:
     config = f"--config {shlex.quote(str(run / 'config.yaml'))}"
     target = "accuracy_drop=0.01" if "accuracy" in found else "cider_drop=0.01"
     first = (
-        f"{PROGRAM} predict {config}"
+        f"{PROGRAM} predict {config} --config {shlex.quote(str(run / 'calibrated.yaml'))}"
         if found.get("calibrated")
         else f"{PROGRAM} calibrate {config} --target {target}"
     )

@@ -53,6 +53,8 @@ def test_the_end_says_what_was_saved_where_things_are_and_what_comes_next(tmp_pa
     ]
     better = end_of_test(run, run / "tests", results(kcm=0.9967, calibrated={"target": "x"}))
     assert better[0] == "saved: 492 of 600 calls of the large model, with 1.00 points more accuracy"
-    assert better[2] == f"next: python -m kcm_lightning predict --config {run / 'config.yaml'}"
+    both = f"--config {run / 'config.yaml'} --config {run / 'calibrated.yaml'}"
+    assert better[2] == f"next: python -m kcm_lightning predict {both}"
+    assert end_of_test(run, run, results(kcm=0.9867))[0].endswith("large model, at the same accuracy")
     captions = {"samples": 10, "lm_rate": {"called": 0.5}, "scores": {}, "kcm_against_teacher": {"CIDEr": {}}}
     assert end_of_test(run, run, captions)[0] == "saved: 5 of 10 calls of the large model"
