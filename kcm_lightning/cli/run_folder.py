@@ -11,8 +11,8 @@ from kcm_lightning.utils.errors import InputError
 
 RUNS = Path("runs")
 _LOCK = ".fit.lock"  # held by the `fit` that is at work; a sweep has a lock of its own
-# what a `fit` that was killed before it trained may have left
-_BEFORE_TRAINING = {_LOCK, "data.json", "hparams.yaml", "sweep.log", ".lock"}
+# what a `fit` that was stopped before its first checkpoint may have left
+_BEFORE_TRAINING = {_LOCK, "config.yaml", "fit.json", "data.json", "hparams.yaml", "sweep.log", ".lock"}
 
 
 class RunFolder:

@@ -61,7 +61,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, holds):
 
 
 def test_a_fit_that_was_killed_before_it_trained_is_begun_again(tmp_path):
-    for name in (".fit.lock", "data.json", "events.out.tfevents.1", "hparams.yaml"):
+    for name in (
+        ".fit.lock",
+        "config.yaml",
+        "fit.json",
+        "data.json",
+        "events.out.tfevents.1",
+        "hparams.yaml",
+    ):
         (tmp_path / name).touch()
     assert RunFolder(None, str(tmp_path)).fresh() == tmp_path
 
