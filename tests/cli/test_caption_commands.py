@@ -125,7 +125,7 @@ def test_calibrate_meets_its_target_and_says_what_to_expect(trained, target):
     scoring = "--model.scoring=words"  # without Java, which takes seconds to start
     printed = kcm(trained, "calibrate", "--config", str(run / "config.yaml"), "--target", target, scoring)
     assert "expected lm rate" in printed and "expected CIDEr minus teacher x 100" in printed
-    gates = trained / printed.split("a second --config ")[1].strip()
+    gates = trained / printed.split("a second --config ")[1].splitlines()[0].strip()
     chosen = json.loads(gates.with_suffix(".json").read_text())
     assert chosen["samples"] == 12 and set(chosen["thresholds"]) == {"judge", "student", "teacher"}
     configs = ["--config", str(run / "config.yaml"), "--config", str(gates)]
