@@ -1,12 +1,12 @@
 """How far a `fit` has come, for the commands that follow it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from kcm_lightning.utils.files import write_json
+from kcm_lightning.utils.plain_files import read_json
 
 _FILE = "fit.json"
 
@@ -69,10 +69,10 @@ def not_done(run: Path) -> list[str]:
         run: the run folder; without a `fit.json` nothing is known.
     """
     try:
-        phases = json.loads((run / _FILE).read_text(encoding="utf-8"))
+        phases = read_json(run / _FILE)
         cut = phases.get("batches_per_epoch", {"trained": 1, "of": 1})
         return _sentences(phases["judge"], phases["student"]) + _sentence_of_batches(cut)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from kcm_lightning.utils.option_names import by_name
+
 _STUDENT = "val/student_"
 
 
@@ -34,7 +36,7 @@ class TensorBoardPages(L.Callback):
     """
 
     def __init__(self, options: Mapping[str, Any], figure: str):
-        self.options, self.figure = dict(_flat(options)), figure
+        self.options, self.figure = dict(_shown(options)), figure
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         from torch.utils.tensorboard.summary import hparams
@@ -87,13 +89,10 @@ def _charts(measure: str) -> dict[str, list[Any]]:
     return {title: ["Multiline", tags] for title, tags in charts.items()}
 
 
-def _flat(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
-    """Options by the names that the command line gives them; a class by its last name."""
-    for key, value in tree.items():
-        inner = name if key == "init_args" else f"{name}.{key}".removeprefix(".")
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, inner)
-        elif key == "class_path":
-            yield name, str(value).rpartition(".")[-1]
+def _shown(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Options as a table can hold them; a class by its last name."""
+    for name, value in by_name(options):
+        if name.endswith(".class_path"):
+            yield name.removesuffix(".class_path"), str(value).rpartition(".")[-1]
         elif value is not None:
-            yield inner, value if isinstance(value, bool | int | float | str) else str(value)
+            yield name, value if isinstance(value, bool | int | float | str) else str(value)

@@ -8,6 +8,7 @@ from typing import Any
 from kcm_lightning.results.fit_record import split_digests
 from kcm_lightning.results.provenance import LENGTH, training_callbacks
 from kcm_lightning.results.results_file import Figures
+from kcm_lightning.utils.option_names import by_name
 
 # of the trainer, what makes other figures
 _TRAINER = (*LENGTH, "limit_test_batches", "precision", "gradient_clip_val", "accumulate_grad_batches")
@@ -62,7 +63,7 @@ def variant_of(figures: Figures) -> dict[str, Any]:
     for part in ("model", "data"):
         if part in config:
             kept[f"{part}.class_path"] = last(config[part].get("class_path") or "")
-            kept |= _flat(options(figures, part), part)
+            kept |= dict(by_name(options(figures, part), part, _may_differ))
     kept |= {name: kept.get(name, value) for name, value in _SINCE.items()}
     trainer = config.get("trainer") or {}
     kept |= {f"trainer.{name}": trainer.get(name) for name in _TRAINER}
@@ -113,16 +114,11 @@ def not_done(figures: Figures) -> list[str]:
     return [str(sentence) for sentence in found] if isinstance(found, list) else []
 
 
-def _flat(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Options by their names, as the command line writes them, without those that may differ."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        inner = name if key == "init_args" else f"{name}.{key}"
-        skipped = _NOT_OF_THE_ANSWERS if name.startswith("model.teacher") else set()
-        if key in skipped or (name in ("model", "data") and key in _NOT_A_VARIANT):
-            continue
-        found |= _flat(value, inner) if isinstance(value, Mapping) and value else {inner: value}
-    return found
+def _may_differ(name: str, key: str) -> bool:
+    """Whether runs that are averaged may differ in what a tree of options has under a key."""
+    if name.startswith("model.teacher") and key in _NOT_OF_THE_ANSWERS:
+        return True
+    return name in ("model", "data") and key in _NOT_A_VARIANT
 
 
 def measured_on(figures: Figures) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What `test` says at its end: what was made, where, how it compares, and which command comes next."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from kcm_lightning.results.tensorboard import tensorboard_command
 from kcm_lightning.utils.console import PROGRAM
+from kcm_lightning.utils.plain_files import read_json
 from kcm_lightning.utils.tables import percent
 
 Figures = Mapping[str, Any]
@@ -38,11 +38,11 @@ def operating_points(run: Path, folder: Path, found: Figures) -> tuple[list[str]
     if folder == run or "accuracy" not in found or "teacher" not in found["accuracy"]:
         return None
     try:
-        first = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        first = read_json(run / "results.json")
         if first["data"]["splits"]["test"] != found["data"]["splits"]["test"]:
             return None
         rows = [_row(first), _row(found)]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
+    except (ValueError, KeyError, TypeError):  # none, or damaged
         return None
     large = percent(found["accuracy"]["teacher"]["overall"])
     return ["%", "accuracy", "LM rate"], [*rows, ["large model alone", large, "100.00"]]

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kcm_lightning.utils.option_names import by_name
+from kcm_lightning.utils.plain_files import read_json
+
 # of the trainer, what makes other results; of the other options, what does not
 _TRAINER = ("limit_test_batches", "limit_predict_batches", "precision")
 _SAME_RESULTS = {
@@ -58,8 +61,8 @@ def results_folder(run: Path, *, command: str, found: Mapping[str, Any]) -> Path
 def _written(path: Path) -> dict[str, Any] | None:
     """What the results that are there are of; None where there are none."""
     try:
-        return _described(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+        return _described(read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -86,20 +89,7 @@ def _described(found: Mapping[str, Any]) -> dict[str, Any]:
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: config[name] for name in ("model", "data")}
     parts["trainer"] = {name: config["trainer"].get(name) for name in _TRAINER}
-    flat: dict[str, Any] = {}
-
-    def walk(tree: Any, names: tuple[str, ...]) -> None:
-        if names and names[-1] in _SAME_RESULTS:
-            return
-        if isinstance(tree, Mapping) and tree:
-            for key, value in tree.items():
-                walk(value, names if key == "init_args" else (*names, key))
-        else:
-            flat[".".join(names)] = tree
-
-    for name, part in parts.items():
-        walk(part, (name,))
-    return flat
+    return dict(by_name(parts, skip=lambda name, key: key in _SAME_RESULTS))
 
 
 def _name(differ: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> str:

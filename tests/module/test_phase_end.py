@@ -171,7 +171,7 @@ def test_time_that_is_up_ends_the_run_and_is_said(make, tmp_path):
     assert "the student was not distilled: its figures are the judge's" in not_done(tmp_path / "run")
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"judge": 1}'])
+@pytest.mark.parametrize("damage", ["{", "[]", '{"judge": 1}', '{"judge": ' + "[" * 100_000])
 def test_without_a_readable_fit_json_nothing_is_said(tmp_path, damage):
     assert not_done(tmp_path) == []
     (tmp_path / "fit.json").write_text(damage)

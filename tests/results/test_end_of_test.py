@@ -35,7 +35,12 @@ def test_nothing_stands_beside_a_first_test_or_other_data(tmp_path):
     now = results()
     assert operating_points(tmp_path, tmp_path, now) is None
     assert operating_points(tmp_path, tmp_path / "tests", now) is None  # there is no first one
-    for text in ("{", "[]", json.dumps(results(data={"splits": {"test": {"samples": 1, "sha256": "0"}}}))):
+    for text in (
+        "{",
+        "[]",
+        "[" * 100_000,
+        json.dumps(results(data={"splits": {"test": {"samples": 1, "sha256": "0"}}})),
+    ):
         (tmp_path / "results.json").write_text(text)
         assert operating_points(tmp_path, tmp_path / "tests", now) is None
 

@@ -93,5 +93,6 @@ def test_predictions_of_another_folder_are_kept_apart(tmp_path):
 
 
 def test_a_damaged_file_of_results_is_made_anew(tmp_path):
-    (tmp_path / "results.json").write_text("{")
-    assert folder(tmp_path, config()) == tmp_path
+    for text in ("{", "[" * 100_000, '{"config": {}}'):
+        (tmp_path / "results.json").write_text(text)
+        assert folder(tmp_path, config()) == tmp_path
