@@ -21,6 +21,7 @@ from kcm_lightning.large.base import LargeClassifier, spread
 from kcm_lightning.large.budget import Budget, Prices
 from kcm_lightning.large.chat_client import ChatClient
 from kcm_lightning.large.chat_requests import ChatRequests
+from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.owners import LONGEST
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore
@@ -120,15 +121,15 @@ class Chat(LargeClassifier):
         self.system, self.prompt, self.hint, self.uses_hint = system, prompt, hint, hint is not None
         self.confidence_without_logprobs = confidence_without_logprobs
         self.budget, self.fit_budget, self.answers = budget, fit_budget, answers
-        self.requests = ChatRequests(
+        server = Server(
             client=self.client,
             prices=prices,
             names_a_class=lambda reply: self.class_of(reply) >= 0,
             concurrency=concurrency,
             retries=retries,
             format_retries=format_retries,
-            retry_refused=retry_refused,
         )
+        self.requests = ChatRequests(server, retry_refused=retry_refused)
         self.class_names: list[str] = []
         self.device = torch.device("cpu")
 

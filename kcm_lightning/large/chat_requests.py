@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kcm_lightning.large.asking import Question, Round
-from kcm_lightning.large.budget import Cost, Prices
-from kcm_lightning.large.chat_client import ChatClient, Messages
+from kcm_lightning.large.budget import Cost
+from kcm_lightning.large.chat_client import Messages
 from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore, Request
@@ -19,38 +19,15 @@ class ChatRequests:
     """The questions to one chat model, their replies in a store.
 
     Args:
-        client: sends one request.
-        prices: what tokens cost.
-        names_a_class: whether a reply can be used.
-        concurrency: requests under way at once.
-        retries: further requests when one fails.
-        format_retries: further requests when a reply cannot be used.
+        server: whom to ask.
         retry_refused: whether to ask again what the server refused in an earlier command.
     """
 
     store: ReplyStore
 
-    def __init__(
-        self,
-        *,
-        client: ChatClient,
-        prices: Prices,
-        names_a_class: Callable[[Reply], bool],
-        concurrency: int,
-        retries: int,
-        format_retries: int,
-        retry_refused: bool,
-    ):
-        self.client, self.retry_refused = client, retry_refused
-        self.server = Server(
-            client=client,
-            prices=prices,
-            names_a_class=names_a_class,
-            concurrency=concurrency,
-            retries=retries,
-            format_retries=format_retries,
-        )
-        self.counts, self.format = self.server.counts, self.server.format
+    def __init__(self, server: Server, *, retry_refused: bool):
+        self.server, self.retry_refused, self.client = server, retry_refused, server.client
+        self.counts, self.format = server.counts, server.format
 
     def open(self, make_store: Callable[[], ReplyStore]) -> None:
         """Opens the store, once."""
