@@ -24,7 +24,9 @@ class ConsoleProgress(ProgressBar):
         self._terminal = sys.stderr.isatty()
         self._last, self._wide = 0.0, 0
         self._start, self._first_epoch, self._phase = 0.0, 0, ""
-        self._called, self._seen = 0, 0  # samples of an evaluation
+        # samples of an evaluation; the first is a tensor, which a GPU is not waited for at each batch
+        self._called: Any = 0
+        self._seen = 0
 
     def disable(self) -> None:
         """Shows nothing, as in all processes but the first."""
@@ -95,7 +97,7 @@ class ConsoleProgress(ProgressBar):
     def _evaluation(self, name: str, outcome: Any, done: int, batches: Any) -> None:
         """Counts a batch and shows how far the evaluation is."""
         if isinstance(called := getattr(outcome, "called", None), Tensor):
-            self._called += int(called.sum())
+            self._called = self._called + called.sum()
             self._seen += called.numel()
         total = int(sum(batches))
         last = self._terminal and done == total
@@ -104,7 +106,7 @@ class ConsoleProgress(ProgressBar):
         left = (time.monotonic() - self._start) / done * (total - done)
         words = [f"{name}: batch {done}/{total}"]
         if self._seen and name != "validation":  # calibrate's has no gates yet
-            words.append(f"LM rate so far {100 * self._called / self._seen:.1f} %")
+            words.append(f"LM rate so far {100 * float(self._called) / self._seen:.1f} %")
         self._line(", ".join([*words, f"{_clock(left)} left"]), end=last)
 
     # --------------------------------------------------------------- writing

@@ -76,8 +76,9 @@ def check_chosen(
     Raises:
         InputError: a threshold in use is that of another run.
     """
-    now = checkpoint_facts(checkpoint)
-    for path, report in _reports(configs):
+    reports = list(_reports(configs))
+    now = checkpoint_facts(checkpoint) if reports else {}  # reads the whole checkpoint
+    for path, report in reports:
         chosen, then = report["thresholds"], report.get("checkpoint_sha256")
         in_use = any(chosen[who] is not None and chosen[who] == getattr(thresholds, who) for who in _GATES)
         if not in_use or then is None or not now or then == now["checkpoint_sha256"]:
