@@ -56,20 +56,20 @@ def _found(name: str, option: str) -> type:
             return found
     except (ImportError, ValueError, AttributeError):
         pass
-    raise InputError(f"{option}.help: there is no class {name!r}; there are {', '.join(_all_of(option))}")
+    known = ", ".join(kind.__name__ for kind in _all_of(option))
+    raise InputError(f"{option}.help: there is no class {name!r}; there are {known}")
 
 
-def _all_of(option: str) -> list[str]:
+def _all_of(option: str) -> list[type]:
     """The project's own classes that an option takes, as far as its name says."""
     last = option.rpartition(".")[2]
     room = _PLACES.get(option.removeprefix("--")) or {"teacher": "large"}.get(last, "small")
-    return [kind.__name__ for kind in _own_classes(room, object)]
+    return _own_classes(room, object)
 
 
 def _own_classes(room: str, base: type) -> list[type]:
     module = importlib.import_module(f"kcm_lightning.{room}")
     found = [getattr(module, name) for name in module.__all__]
-    bases = {parent for kind in found if inspect.isclass(kind) for parent in kind.__mro__[1:]}
     return [
         kind
         for kind in found
@@ -77,16 +77,15 @@ def _own_classes(room: str, base: type) -> list[type]:
         and issubclass(kind, base)
         and not inspect.isabstract(kind)
         and not dataclasses.is_dataclass(kind)
-        and (kind not in bases or kind.__init__ is not object.__init__)
-        and not kind.__name__.endswith("DataModule")
+        and not kind.__name__.endswith("DataModule")  # the bases of data of one's own
     ]
 
 
 def _choices_page(option: str) -> str:
     lines = [f"{option} CLASS is one of:"]
-    for name in _all_of(option):
-        summary = docstring_parser.parse(inspect.getdoc(_found(name, option)) or "").short_description or ""
-        lines.append(f"  {name:<24} {summary}")
+    for kind in _all_of(option):
+        summary = docstring_parser.parse(inspect.getdoc(kind) or "").short_description or ""
+        lines.append(f"  {kind.__name__:<24} {summary}")
     return "\n".join([*lines, "", f"Options of one: {PROGRAM} fit {option}.help CLASS"]) + "\n"
 
 

@@ -70,7 +70,9 @@ def _run(given: list[str]) -> int:
         print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     check_configs(words)
     if words[0] in OTHERS:
-        return {"report": _report, "sweep": _sweep}[words[0]](words[1:])
+        from kcm_lightning.cli.report_and_sweep import run_report, run_sweep
+
+        return {"report": run_report, "sweep": run_sweep}[words[0]](words[1:])
     if any(".help" in word for word in words):
         from kcm_lightning.cli.class_help import class_help
 
@@ -86,18 +88,6 @@ def _run(given: list[str]) -> int:
     write_choices_by_value()
     run_command(words)
     return 0
-
-
-def _report(words: list[str]) -> int:
-    from kcm_lightning.cli.report_and_sweep import run_report
-
-    return run_report(words)
-
-
-def _sweep(words: list[str]) -> int:
-    from kcm_lightning.cli.report_and_sweep import run_sweep
-
-    return run_sweep(words)
 
 
 def _configs(words: list[str]) -> int:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kcm_lightning.results.comparable import last, options
 from kcm_lightning.results.curve import verdict
+from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import markdown_table, percent
 
 
-def results_page(title: str, table: tuple[list[str], list[list[str]]], found: Mapping[str, Any]) -> str:
+def results_page(title: str, table: tuple[list[str], list[list[str]]], found: Figures) -> str:
     """The page, as Markdown.
 
     Args:
@@ -76,7 +78,7 @@ def _compared(counts: Mapping[str, Any]) -> str:
     return f"KCM alone is right on {counts['better']:,}, the large model alone on {counts['worse']:,}"
 
 
-def _origin(found: Mapping[str, Any]) -> list[str]:
+def _origin(found: Figures) -> list[str]:
     """How the figures were made, so that another person can make them again."""
     gates = [
         f"{who} {value:.4f}"
@@ -85,13 +87,12 @@ def _origin(found: Mapping[str, Any]) -> list[str]:
     ]
     chosen = found.get("calibrated")
     why = f"chosen by `calibrate` for {chosen['target']} on {chosen['samples']:,} samples" if chosen else ""
-    data, options = found["data"], found["config"]["model"]["init_args"]
-    teacher = options["teacher"]
+    data, teacher = found["data"], options(found, "model")["teacher"]
     name = (teacher.get("init_args") or {}).get("name")
     versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
     lines = [
         f"Data: {data['title']}, test split {data['splits']['test']['sha256']}.",
-        f"Large model: {teacher['class_path'].rsplit('.', 1)[-1]}" + (f", `{name}`." if name else "."),
+        f"Large model: {last(teacher['class_path'])}" + (f", `{name}`." if name else "."),
         f"Gate: confidence of at least {', '.join(gates) or 'nothing: the large model answers all'}"
         + (f"; {why}." if why else "; as given, not calibrated."),
     ]

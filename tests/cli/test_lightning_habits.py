@@ -25,20 +25,12 @@ AVERAGING = [f"--trainer.callbacks={CALLBACKS}.StochasticWeightAveraging", "--tr
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def quickstart(tiny_classifier, folder):
-    return [
-        "--config=quickstart.yaml",
-        f"--model.teacher.name={tiny_classifier(10)}",
-        f"--model.cache={folder / 'cache'}",
+def quickstart(quickstart_with):
+    return quickstart_with(
         "--model.judge.init_args.width=4",
         "--model.judge_phase.epochs=1",
         "--model.student_phase.epochs=2",
-    ]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,21 +19,13 @@ LOGGERS = "lightning.pytorch.loggers"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def options(tiny_classifier, folder):
-    return [
-        "--config=quickstart.yaml",
-        f"--model.teacher.name={tiny_classifier(10)}",
-        f"--model.cache={folder / 'cache'}",
+def options(quickstart_with):
+    return quickstart_with(
         "--model.compile=false",
         "--model.judge_phase.epochs=2",
         "--model.student_phase.epochs=2",
         "--trainer.enable_progress_bar=false",
-    ]
+    )
 
 
 @pytest.fixture(scope="module")

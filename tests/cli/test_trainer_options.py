@@ -12,22 +12,14 @@ CALLBACKS = "lightning.pytorch.callbacks"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def quickstart(tiny_classifier, folder):
-    return [
-        "--config=quickstart.yaml",
-        f"--model.teacher.name={tiny_classifier(10)}",
-        f"--model.cache={folder / 'cache'}",
+def quickstart(quickstart_with):
+    return quickstart_with(
         "--model.compile=false",
         "--model.judge_phase.epochs=2",
         "--model.student_phase.epochs=1",
         "--trainer.enable_progress_bar=false",
         "--trainer.enable_model_summary=false",
-    ]
+    )
 
 
 @pytest.mark.parametrize(
