@@ -21,7 +21,7 @@ from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import print_usage, usage_of
-from kcm_lightning.results.calibrated_file import NAME
+from kcm_lightning.results.calibrated_file import NAME, expected_in_words
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.results.provenance import identity_of
 from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_tensorboard
@@ -187,7 +187,7 @@ def _print(report: dict[str, Any], goal: Target) -> None:
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         is_score = name.startswith(("BLEU", "CIDEr"))
-        title = f"expected {name.replace('_', ' ')}{' x 100' if is_score else ''}"
+        title = f"expected {expected_in_words(name)}{' x 100' if is_score else ''}"
         value = f"{mean:.2f}{'' if is_score else ' %'}"
         say(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
     if unanswered := report["unanswered"]:

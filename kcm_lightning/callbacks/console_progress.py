@@ -1,14 +1,12 @@
 """Progress on the console: where a command is, how good it is so far, and how long it will take."""
 
-import sys
 import time
 from typing import Any
 
 from lightning.pytorch.callbacks import ProgressBar
 from torch import Tensor
 
-_PAUSE = 10.0  # seconds between lines where the output is no terminal
-_REDRAW = 0.2  # seconds between changes of the line of a terminal
+from kcm_lightning.utils.progress import ProgressLine, clock
 
 
 class ConsoleProgress(ProgressBar):
@@ -21,8 +19,7 @@ class ConsoleProgress(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._shown = True
-        self._terminal = sys.stderr.isatty()
-        self._last, self._wide = 0.0, 0
+        self._line = ProgressLine()
         self._start, self._first_epoch, self._phase = 0.0, 0, ""
         # samples of an evaluation; the first is a tensor, which a GPU is not waited for at each batch
         self._called: Any = 0
@@ -38,29 +35,29 @@ class ConsoleProgress(ProgressBar):
 
     # ------------------------------------------------------------- training
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         name, epoch, _ = _position(trainer, pl_module)
-        if name != self._phase:
+        if name != self._phase:  # not before: the student first collects the answers that it learns from
             self._phase, self._first_epoch, self._start = name, epoch, time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._terminal and self._due(_REDRAW):
+        if self._line.terminal and self._line.due():
             share = (batch_idx + 1) / max(1, trainer.num_training_batches)
-            self._line(self._training(trainer, pl_module, share))
+            self._show(self._training(trainer, pl_module, share))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         _, epoch, epochs = _position(trainer, pl_module)
         last = epoch == epochs
-        if self._terminal or last or epoch == self._first_epoch or self._due(_PAUSE):
-            self._line(self._training(trainer, pl_module, 1.0), end=last)
+        if self._line.terminal or last or epoch == self._first_epoch or self._line.due():
+            self._show(self._training(trainer, pl_module, 1.0), end=last)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._end()
+        self._line.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._end()
+        self._line.close()
 
     def _training(self, trainer: Any, module: Any, share: float) -> str:
         """The line of a training, `share` into an epoch."""
@@ -68,7 +65,7 @@ class ConsoleProgress(ProgressBar):
         done = epoch - self._first_epoch + share
         left = (time.monotonic() - self._start) / done * (epochs - epoch + 1 - share) if done else 0.0
         words = [f"{name} {epoch}/{epochs}", *_figures(trainer.callback_metrics, name)]
-        return ", ".join([*words, f"{_clock(left)} left"]).replace(", ", ": ", 1)
+        return ", ".join([*words, f"{clock(left)} left"]).replace(", ", ": ", 1)
 
     # ----------------------------------------------------------- evaluation
 
@@ -100,39 +97,18 @@ class ConsoleProgress(ProgressBar):
             self._called = self._called + called.sum()
             self._seen += called.numel()
         total = int(sum(batches))
-        last = self._terminal and done == total
-        if not last and not self._due(_REDRAW if self._terminal else _PAUSE):
+        last = self._line.terminal and done == total
+        if not last and not self._line.due():
             return
         left = (time.monotonic() - self._start) / done * (total - done)
         words = [f"{name}: batch {done}/{total}"]
         if self._seen and name != "validation":  # calibrate's has no gates yet
             words.append(f"LM rate so far {100 * float(self._called) / self._seen:.1f} %")
-        self._line(", ".join([*words, f"{_clock(left)} left"]), end=last)
+        self._show(", ".join([*words, f"{clock(left)} left"]), end=last)
 
-    # --------------------------------------------------------------- writing
-
-    def _due(self, pause: float) -> bool:
-        now = time.monotonic()
-        if now - self._last < pause:
-            return False
-        self._last = now
-        return True
-
-    def _line(self, text: str, *, end: bool = False) -> None:
-        if not self._shown:
-            return
-        self._last = time.monotonic()
-        if self._terminal:
-            sys.stderr.write("\r" + text.ljust(self._wide) + ("\n" if end else ""))
-            self._wide = 0 if end else len(text)
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    def _end(self) -> None:
-        if self._shown and self._wide:
-            sys.stderr.write("\n")
-            self._wide = 0
+    def _show(self, text: str, *, end: bool = False) -> None:
+        if self._shown:
+            self._line.show(text, end=end)
 
 
 def _position(trainer: Any, module: Any) -> tuple[str, int, int]:
@@ -157,9 +133,3 @@ def _figures(metrics: Any, phase: str) -> list[str]:
     if phase == "student" and "val/lm_rate_called" in metrics:
         words.append(f"LM rate {100 * metrics['val/lm_rate_called'].item():.1f} %")
     return words
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""Help of a class: what a person needs of `--model.help CLASS` or `--data.help CLASS`.
+"""Help of a class: what a person needs of `--model.help CLASS`, `--data.help CLASS` or `--trainer.help`.
 
 Its options with meaning, choices and default; the project's own classes as choices, any other by its path.
 """
@@ -6,21 +6,20 @@ Its options with meaning, choices and default; the project's own classes as choi
 import dataclasses
 import importlib
 import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import docstring_parser
+from lightning import Trainer
 
-from kcm_lightning.utils.console import PROGRAM
+from kcm_lightning.utils.console import PROGRAM, wrapped
 from kcm_lightning.utils.errors import InputError
 
-_ROOMS = ("module", "data", "small", "large")  # where classes that options name are looked for
+ROOMS = ("module", "data", "small", "large")  # where classes that options name are looked for
 _PLACES = {"model": "module", "data": "data"}
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-_WIDTH = 100
 
 
 def class_help(words: list[str]) -> str | None:
@@ -34,6 +33,8 @@ def class_help(words: list[str]) -> str | None:
     """
     for place, word in enumerate(words):
         name, given, value = word.partition("=")
+        if name == "--trainer.help":
+            return _page("--trainer", Trainer)
         if not (name.startswith(("--model", "--data")) and name.endswith(".help")):
             continue
         rest = words[place + 1 : place + 2]
@@ -45,7 +46,7 @@ def class_help(words: list[str]) -> str | None:
 
 def _found(name: str, option: str) -> type:
     """A class by its bare name among the project's own, or by its path."""
-    for room in _ROOMS:
+    for room in ROOMS:
         module = importlib.import_module(f"kcm_lightning.{room}")
         if inspect.isclass(found := getattr(module, name, None)):
             return found
@@ -64,10 +65,10 @@ def _all_of(option: str) -> list[type]:
     """The project's own classes that an option takes, as far as its name says."""
     last = option.rpartition(".")[2]
     room = _PLACES.get(option.removeprefix("--")) or {"teacher": "large"}.get(last, "small")
-    return _own_classes(room, object)
+    return own_classes(room, object)
 
 
-def _own_classes(room: str, base: type) -> list[type]:
+def own_classes(room: str, base: type) -> list[type]:
     module = importlib.import_module(f"kcm_lightning.{room}")
     found = [getattr(module, name) for name in module.__all__]
     return [
@@ -77,7 +78,7 @@ def _own_classes(room: str, base: type) -> list[type]:
         and issubclass(kind, base)
         and not inspect.isabstract(kind)
         and not dataclasses.is_dataclass(kind)
-        and not kind.__name__.endswith("DataModule")  # the bases of data of one's own
+        and not kind.__name__.endswith("DataModule")  # the base classes of a user's own data
     ]
 
 
@@ -85,15 +86,16 @@ def _choices_page(option: str) -> str:
     lines = [f"{option} CLASS is one of:"]
     for kind in _all_of(option):
         summary = docstring_parser.parse(inspect.getdoc(kind) or "").short_description or ""
-        lines.append(f"  {kind.__name__:<24} {summary}")
+        lines += wrapped(summary, indent=27, first=f"  {kind.__name__:<24} ")
     return "\n".join([*lines, "", f"Options of one: {PROGRAM} fit {option}.help CLASS"]) + "\n"
 
 
 def _page(option: str, kind: type) -> str:
     text = docstring_parser.parse(inspect.getdoc(kind) or "")
-    parts = [f"{option} {kind.__module__}.{kind.__qualname__}", text.short_description or ""]
-    if text.long_description:
-        parts += ["", text.long_description]
+    parts = [f"{option} {kind.__module__}.{kind.__qualname__}"]
+    parts += wrapped(text.short_description or "", indent=0)
+    for paragraph in (text.long_description or "").split("\n\n"):
+        parts += ["", *wrapped(paragraph, indent=0)] if paragraph else []
     parts += ["", "Options:", *_options(option, kind)]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -101,35 +103,35 @@ def _page(option: str, kind: type) -> str:
 def _options(option: str, kind: type) -> Iterator[str]:
     """Lines of all options of a class; those of settings, such as phases, stand below one another."""
     described = _described(kind)
-    for parameter, annotation in _parameters(kind):
+    for parameter, annotation in parameters_of(kind):
         name = f"{option}.{parameter.name}"
-        settings = next((one for one in _members(annotation) if dataclasses.is_dataclass(one)), None)
+        settings = next((one for one in members_of(annotation) if dataclasses.is_dataclass(one)), None)
         if settings is not None:
-            yield from ("", f"{name}.*", *_wrapped(described.get(parameter.name, ""), 4))
+            yield from ("", f"{name}.*", *wrapped(described.get(parameter.name, ""), indent=4))
             default = parameter.default if dataclasses.is_dataclass(parameter.default) else None
             yield from _settings(name, typing.cast(type, settings), default)
             continue
         yield from ("", f"{name}  {_kind(annotation)}{_default(parameter.default)}")
-        yield from _wrapped(described.get(parameter.name, ""), 4)
+        yield from wrapped(described.get(parameter.name, ""), indent=4)
         yield from _own_choices(name, annotation)
 
 
 def _settings(option: str, kind: type, default: Any) -> Iterator[str]:
     """The fields of a dataclass, a line each and what they mean."""
     described = _described(kind)
-    for parameter, annotation in _parameters(kind):
+    for parameter, annotation in parameters_of(kind):
         value = getattr(default, parameter.name, parameter.default)
         yield f"  {option}.{parameter.name}  {_kind(annotation)}{_default(value)}"
-        yield from _wrapped(described.get(parameter.name, ""), 6)
+        yield from wrapped(described.get(parameter.name, ""), indent=6)
 
 
 def _own_choices(option: str, annotation: Any) -> Iterator[str]:
-    for base in _members(annotation):
+    for base in members_of(annotation):
         if not inspect.isclass(base) or base in _WORDS or base.__module__ == "builtins":
             continue
         room = "large" if base.__module__.startswith("kcm_lightning.large") else "small"
-        if names := [kind.__name__ for kind in _own_classes(room, base)]:
-            yield from _wrapped(f"choices: {', '.join(names)}, or the path of a class of your own", 4)
+        if names := [kind.__name__ for kind in own_classes(room, base)]:
+            yield from wrapped(f"choices: {', '.join(names)}, or the path of a class of your own", indent=4)
             yield f"    options of one: {PROGRAM} fit {option}.help CLASS"
 
 
@@ -137,12 +139,13 @@ def _described(kind: type) -> dict[str, str]:
     """What the docstring says of each option, those of the classes it is made from included."""
     found: dict[str, str] = {}
     for parent in reversed(kind.__mro__):
-        for entry in docstring_parser.parse(parent.__doc__ or "").params:
-            found[entry.arg_name] = " ".join((entry.description or "").split())
+        for told in (parent, vars(parent).get("__init__")):  # Lightning's Trainer tells there
+            for entry in docstring_parser.parse(getattr(told, "__doc__", None) or "").params:
+                found[entry.arg_name] = " ".join((entry.description or "").split())
     return found
 
 
-def _parameters(kind: type) -> list[tuple[inspect.Parameter, Any]]:
+def parameters_of(kind: type) -> list[tuple[inspect.Parameter, Any]]:
     """Options with their types; what is handed on by `**kwargs` comes from the class above."""
     found: dict[str, tuple[inspect.Parameter, Any]] = {}
     for parent in kind.__mro__:
@@ -159,7 +162,7 @@ def _parameters(kind: type) -> list[tuple[inspect.Parameter, Any]]:
     return list(found.values())
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
+def members_of(annotation: Any) -> tuple[Any, ...]:
     """The types of a union, or the one there is."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return typing.get_args(annotation)
@@ -173,7 +176,7 @@ def _kind(annotation: Any) -> str:
     ('whole number or null', 'a | b', 'list of number')
     """
     words = []
-    for member in _members(annotation):
+    for member in members_of(annotation):
         origin, inner = typing.get_origin(member), typing.get_args(member)
         if member is type(None):
             words.append("null")
@@ -196,8 +199,3 @@ def _default(value: Any) -> str:
         return "  (required)"
     plain = {None: "null", True: "true", False: "false"}
     return f"  (default {plain[value] if value is None or isinstance(value, bool) else value})"
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    space = " " * indent
-    return textwrap.wrap(text, _WIDTH, initial_indent=space, subsequent_indent=space)

@@ -27,7 +27,8 @@ from kcm_lightning.callbacks import (
     not_done,
 )
 from kcm_lightning.cli.end_of_fit import print_end_of_fit
-from kcm_lightning.cli.parser import OneLineErrors, one_line, read_whole_numbers_first
+from kcm_lightning.cli.option_errors import one_line
+from kcm_lightning.cli.parser import OneLineErrors, read_whole_numbers_first
 from kcm_lightning.cli.run_folder import RUNS, Claim, RunFolder, check_writable
 from kcm_lightning.cli.tensorboard import log_options, tensorboard_pages
 from kcm_lightning.cli.trainer_options import callbacks_of, check_trainer, overfitting
@@ -43,6 +44,7 @@ from kcm_lightning.results import (
 from kcm_lightning.results.fit_options import check_options
 from kcm_lightning.results.fit_record import check_large_model
 from kcm_lightning.results.provenance import identity_of
+from kcm_lightning.utils.console import say
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_text
 
@@ -246,7 +248,9 @@ class KCMCLI(LightningCLI):
 
     def after_fit(self) -> None:
         self._print_bill()
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.fast_dev_run:
+            say("the try went through: nothing of it is kept (--trainer.fast_dev_run)")
+        elif self.trainer.is_global_zero:
             self._check_done(self.trainer.num_training_batches, "training")
             resumed = self.config.fit.ckpt_path is not None
             print_end_of_fit(self.trainer, self.model, folder=self.folder, resumed=resumed)

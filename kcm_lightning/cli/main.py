@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from kcm_lightning.cli.configs import check_configs, find_config, find_configs, list_configs
-from kcm_lightning.cli.overview import OTHERS, check_command, overview, version
+from kcm_lightning.cli.overview import OTHERS, WITH_CONFIG, check_command, command_page, overview, version
 from kcm_lightning.cli.process_settings import keep_freed_memory, silence_noise
-from kcm_lightning.utils.console import PROGRAM
+from kcm_lightning.utils.console import PROGRAM, wrapped
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.renamed_options import check_words
 from kcm_lightning.utils.signals import StopSignal, stopped_by_signals
@@ -64,6 +64,9 @@ def _run(given: list[str]) -> int:
     check_command(given)
     if given[0] == "configs":
         return _configs(given[1:])
+    if given[0] in WITH_CONFIG and not {"-h", "--help"}.isdisjoint(given):
+        print(command_page(given[0]), end="")
+        return 0
     words = find_configs(given)
     check_words(words)
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -92,16 +95,22 @@ def _run(given: list[str]) -> int:
 
 def _configs(words: list[str]) -> int:
     """Lists the shipped configurations, or prints one."""
-    if words[:1] == ["show"] and len(words) == 2:
+    usage = f"{PROGRAM} configs lists the shipped configurations, `configs show NAME` prints one"
+    names = [name for name, _ in list_configs()]
+    if words in (["-h"], ["--help"]):
+        print(usage)
+    elif words[:1] == ["show"] and len(words) == 2:
         name = words[1] if words[1].endswith(".yaml") else f"{words[1]}.yaml"
         print(find_config(name).read_text(encoding="utf-8"), end="")
+    elif words == ["show"]:
+        raise InputError(f"configs show needs a name, one of {', '.join(names)}")
     elif not words:
-        width = max(len(name) for name, _ in list_configs())
+        width = max(map(len, names)) + 2
         for name, text in list_configs():
-            print(f"{name:<{width}}  {text}")
+            print("\n".join(wrapped(text, indent=width, first=name.ljust(width))))
         print(f"\nTo read one: {PROGRAM} configs show quickstart.yaml")
     else:
-        raise InputError("configs takes no options: `configs` lists all, `configs show NAME` prints one")
+        raise InputError(usage)
     return 0
 
 

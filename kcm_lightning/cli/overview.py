@@ -1,8 +1,9 @@
-"""What `python -m kcm_lightning` says of itself: its commands, a line each."""
+"""What `python -m kcm_lightning` says of itself: its commands, and the options of each."""
+
+import difflib
 
 from kcm_lightning import __version__
-from kcm_lightning.cli.configs import list_configs
-from kcm_lightning.utils.console import PROGRAM
+from kcm_lightning.utils.console import PROGRAM, wrapped
 from kcm_lightning.utils.errors import InputError
 
 WITH_CONFIG = {
@@ -16,6 +17,30 @@ OTHERS = {
     "report": "the paper's tables out of run folders, with means over seeds",
     "sweep": "run seeds times variants from one file; goes on where it was",
     "configs": "list the shipped configurations; `configs show NAME` prints one",
+}
+_CHECKPOINT = "checkpoint; `best` (the default) and `last` are those of the run"
+_OPTIONS = {
+    "fit": {"--ckpt_path FILE": "resume: a checkpoint, or `last` for the run's newest"},
+    "validate": {"--ckpt_path FILE": _CHECKPOINT},
+    "test": {"--ckpt_path FILE": _CHECKPOINT},
+    "predict": {"--ckpt_path FILE": _CHECKPOINT},
+    "calibrate": {
+        "--target TARGET": (
+            "lm_rate=X: call the large model for at most this share; accuracy_drop=X, for captions "
+            "bleu_drop=X or cider_drop=X: call it as seldom as this loss allows (default lm_rate=0.6)"
+        ),
+        "--output FILE": "YAML to write (default calibrated-<target>.yaml in the run folder)",
+        "--ckpt_path FILE": _CHECKPOINT,
+    },
+}
+_OF_ALL = {
+    "--config FILE": "your own, or the name of a shipped one; the later of two beats the earlier",
+    "--run FOLDER": "run folder (default runs/<configuration>/<number>; fit makes it, others take the last)",
+    "--seed_everything N": "seed of every random number (default 0)",
+    "--model.OPTION VALUE": "of the model; `fit --model.help KCMModule` says all",
+    "--data.OPTION VALUE": "of the data; `fit --data.help DigitsLT` says all",
+    "--trainer.OPTION VALUE": "of Lightning's Trainer; `fit --trainer.help` says all",
+    "--print_config": "print every option with its value, and do nothing",
 }
 
 
@@ -35,10 +60,22 @@ def overview() -> str:
         f"First steps:  {PROGRAM} configs",
         f"              {PROGRAM} fit --config quickstart_large.yaml",
         f"              {PROGRAM} fit --config quickstart.yaml",
-        f"Options:      {PROGRAM} fit --help",
-        f"  of a class: {PROGRAM} fit --model.help KCMModule",
+        f"Options:      {PROGRAM} COMMAND --help",
         f"Version:      {PROGRAM} --version",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def command_page(command: str) -> str:
+    """The page of `COMMAND --help`, for a command that takes a configuration."""
+    lines = [
+        f"usage: {PROGRAM} {command} --config FILE [options]",
+        "",
+        f"{WITH_CONFIG[command][0].upper()}{WITH_CONFIG[command][1:]}.",
+        "",
+    ]
+    for name, text in (_OPTIONS[command] | _OF_ALL).items():
+        lines += [f"  {name}", *wrapped(text, indent=6)]
     return "\n".join(lines) + "\n"
 
 
@@ -55,12 +92,16 @@ def check_command(words: list[str]) -> None:
     """
     command = words[0]
     if command not in WITH_CONFIG | OTHERS:
-        known = ", ".join(WITH_CONFIG | OTHERS)
-        raise InputError(f"there is no command {command!r}; there are {known}")
+        known = [*WITH_CONFIG, *OTHERS]
+        near = difflib.get_close_matches(command, known, n=1)
+        which = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise InputError(f"there is no command {command!r}; {which}")
     if command not in WITH_CONFIG or any(_is_enough(word) for word in words):
         return
-    names = ", ".join(name for name, _ in list_configs())
-    raise InputError(f"{command} needs a configuration: --config FILE, your own or one of {names}")
+    raise InputError(
+        f"{command} needs a configuration: --config FILE, your own or a shipped one, as quickstart.yaml or "
+        "cifar_lt.yaml; `configs` lists them"
+    )
 
 
 def _is_enough(word: str) -> bool:

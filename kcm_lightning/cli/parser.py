@@ -1,4 +1,4 @@
-"""The parser of the command line, and how it says what it does not understand."""
+"""The parser of the command line."""
 
 from enum import Enum
 from typing import Any, NoReturn
@@ -7,6 +7,7 @@ import yaml
 from jsonargparse import ArgumentParser, get_loader, set_loader
 from jsonargparse.typing import register_type
 
+from kcm_lightning.cli.option_errors import one_line
 from kcm_lightning.utils.errors import InputError
 
 
@@ -19,26 +20,8 @@ class OneLineErrors(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        raise InputError(one_line(message)) from ex
-
-
-def one_line(message: str) -> str:
-    """The reasons out of jsonargparse's nested account of every alternative that it tried."""
-    noise = (
-        "Does not validate",
-        "Subtypes:",
-        "Errors:",
-        "Given value",
-        "- Expected a <class 'NoneType'>",
-        "Problem with given",
-    )
-    lines = [line.strip() for line in message.splitlines()]
-    reasons = [line.removeprefix("- ") for line in lines if line not in noise]
-    reasons = [line for line in reasons if not line.startswith(noise)]
-    keys = [line for line in reasons if line.startswith("Parser key")]
-    reasons = [line for line in reasons if line not in keys] or lines
-    where = " of ".join(key.split('"')[1] for key in reversed(keys))
-    return (f"{where}: " if where else "") + "; ".join(reasons)
+        known = [name for action in self._actions for name in action.option_strings]
+        raise InputError(one_line(message, known)) from ex
 
 
 def read_whole_numbers_first(parser: ArgumentParser) -> None:

@@ -73,6 +73,9 @@ class RunFolder:
             if (path / "checkpoints" / checkpoint).is_file():
                 if newer:
                     say(f"note: {newer[0]} has no checkpoint {checkpoint}: taking {path}")
+                elif self.path is None:
+                    others = sum(map(has_started, candidates)) - 1
+                    say(f"run: {path}" + (f", the newest of {others + 1}" if others else ""))
                 return path
             if has_started(path):
                 newer.append(path)

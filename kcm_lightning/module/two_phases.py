@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kcm_lightning.core.partition import Part
 from kcm_lightning.data.base import Batch, KCMDataModule, TrainingSamples
@@ -18,6 +17,7 @@ from kcm_lightning.module.named_weights import NamedWeights
 from kcm_lightning.module.optimizers import Phase, check_finite, phase_optimizer, set_lr
 from kcm_lightning.module.phase_end import PhaseEnd
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.progress import counted
 from kcm_lightning.utils.seed import seed_epoch
 
 
@@ -199,8 +199,8 @@ class TwoPhases(NamedWeights):
     def _batches_to_distill(self) -> Iterator[Batch]:
         """Clean views of all samples to distill on."""
         loader = self.data.distill_dataloader()
-        hidden = None if self.trainer.is_global_zero else True  # None: where there is no terminal
-        for batch in tqdm(loader, desc="answers to distill from", disable=hidden, leave=False):
+        shown = self.trainer.is_global_zero and self.trainer.progress_bar_callback is not None
+        for batch in counted(loader, "answers to distill from", shown=shown):
             yield self.data.view(move_data_to_device(batch, self.device), augment=False)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

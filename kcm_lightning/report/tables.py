@@ -32,7 +32,7 @@ def table_of(figures: Figures) -> str:
     module = last(figures["config"]["model"].get("class_path", ""))
     if figures["data"]["name"] == "cifar100" and module == "KCMTwoStage":
         return _MCM
-    return _CIFAR if figures["data"]["name"] == "cifar100" else f"Other data: {figures['data']['name']}"
+    return _CIFAR if figures["data"]["name"] == "cifar100" else f"Classification: {figures['data']['name']}"
 
 
 def maker_of(title: str) -> Callable[[list[Figures]], tuple[list[str], list[list[str]]]]:

@@ -122,6 +122,16 @@ def _refuse_others(path: str | Path, tree: dict[str, Any], place: str, known: se
         )
 
 
+def expected_in_words(name: str) -> str:
+    """A figure that `calibrate` expects on unseen data, as a person calls it.
+
+    >>> expected_in_words("lm_rate"), expected_in_words("accuracy_minus_teacher")
+    ('LM rate', 'accuracy minus that of the large model')
+    """
+    words = name.replace("_minus_teacher", " minus that of the large model").replace("lm_rate", "LM rate")
+    return words.replace("_", "-")  # BLEU-4
+
+
 def _numbers(path: str | Path, name: str, given: Any) -> dict[str, float | None]:
     """One of the settings, its numbers within their range."""
     kind, place = _SETTINGS[name], f"model.init_args.{name}"

@@ -44,6 +44,7 @@ _NOT_OF_THE_ANSWERS = {
 }
 # a model that was fitted on one category and is tested on another is not one that was fitted on that
 _NOT_OF_THE_FIT = (_NOT_A_VARIANT | _NOT_OF_THE_ANSWERS | {"seed_everything"}) - {"category", "fit_budget"}
+_FITTED = "fitted with "
 
 
 def last(path: str) -> str:
@@ -72,7 +73,7 @@ def variant_of(figures: Figures) -> dict[str, Any]:
     kept["not done"] = "; ".join(not_done(figures)) or None
     for name, value in fitted.items():
         if not _NOT_OF_THE_FIT & set(name.split(".")):
-            kept[f"fitted with {name}"] = value
+            kept[_FITTED + name.replace(".init_args", "")] = value  # as earlier versions named them
     return kept | {"gates": _gates(figures)}
 
 
@@ -101,7 +102,7 @@ def labels(groups: list[dict[str, Any]], shown: int) -> list[str]:
     first, *others = groups
     differ = {name for other in others for name in differences(first, other)}
     names = sorted(differ, key=lambda name: (name != "gates", name))[:shown]
-    return [", ".join(_named(name, own.get(name)) for name in names) for own in groups]
+    return [", ".join(_named(name, _value(own, name)) for name in names) for own in groups]
 
 
 def _named(name: str, value: Any) -> str:
@@ -132,8 +133,13 @@ def measured_on(figures: Figures) -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What differs between two such descriptions: each name with both values."""
-    names = sorted({*one, *other})
-    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+    pairs = {name: (_value(one, name), _value(other, name)) for name in sorted({*one, *other})}
+    return {name: (then, now) for name, (then, now) in pairs.items() if then != now}
+
+
+def _value(described: Mapping[str, Any], name: str) -> Any:
+    """A value of a description; what is not told of the fit is what the test was given."""
+    return described.get(name, described.get(name.removeprefix(_FITTED)))
 
 
 def in_words(value: Any) -> str:

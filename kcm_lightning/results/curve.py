@@ -90,8 +90,11 @@ def _draw(axes: Any, curve: Curve) -> None:
     )
     rate, quality = (100 * value for value in curve.kcm)
     axes.plot(rate, quality, "o", color=_ORANGE, markersize=11, label="KCM as it ran", zorder=5)
-    axes.plot([0, 0], [100 * curve.judge, 100 * curve.student], linestyle="none")  # makes room for them
+    _make_room(axes, 100 * curve.student)
     low, high = axes.get_ylim()
+    if 100 * curve.judge > low - 2 * (high - low):  # one that is further off would flatten the curve
+        _make_room(axes, 100 * curve.judge)
+        low, high = axes.get_ylim()
     axes.set_ylim(min(low, quality - 0.42 * (high - low)), high)
     for side, points in ((-1, {"judge": curve.judge, "student": curve.student}), (1, {"large": curve.large})):
         _name_points(axes, curve.unit, side, points)
@@ -116,18 +119,27 @@ def _draw(axes: Any, curve: Curve) -> None:
     )
 
 
+def _make_room(axes: Any, value: float) -> None:
+    axes.plot([0], [value], linestyle="none")
+
+
 def _name_points(axes: Any, unit: str, side: int, points: Mapping[str, float]) -> None:
-    """Marks models that answer alone at an LM rate of 0 or 100 %, with names that do not overlap."""
+    """Marks models that answer alone at an LM rate of 0 or 100 %, with names that do not overlap.
+
+    One that lies below the panel is marked at its lower edge by a triangle that points down.
+    """
     low, high = axes.get_ylim()
     apart, last = 0.11 * (high - low), -float("inf")
     for name, value in sorted(points.items(), key=lambda point: point[1]):
         place = 0 if side < 0 else 100
         color = _GREEN if side > 0 else _GRAY
-        axes.plot(place, 100 * value, "s", color=color, markersize=9, zorder=4)
-        last = max(100 * value, last + apart)
+        below = 100 * value < low
+        height = low + 0.4 * apart if below else 100 * value
+        axes.plot(place, height, "v" if below else "s", color=color, markersize=9, zorder=4)
+        last = max(height, last + apart)
         axes.annotate(
             f"{name}\n{100 * value:.2f}{unit}",
-            xy=(place, 100 * value),
+            xy=(place, height),
             xytext=(place + side * 3, last),
             ha="right" if side < 0 else "left",
             va="center",

@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 
 from kcm_lightning.results.fit_record import check_split, checkpoint_facts
+from kcm_lightning.utils.option_names import by_name
 from kcm_lightning.utils.plain_files import read_yaml
 from kcm_lightning.utils.seed import global_seed
 
@@ -88,12 +89,12 @@ def _digest(content: bytes) -> str:
 
 
 def _fitted_with(checkpoint: str | Path | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by their full names that the checkpoint's run has otherwise than a configuration."""
+    """Options by their names that the checkpoint's run has otherwise than a configuration."""
     folder = Path(checkpoint).parent if checkpoint else Path()
     if folder.name != "checkpoints" or not (folder.parent / "config.yaml").is_file():
         return {}
-    before = _by_name(read_yaml(folder.parent / "config.yaml"))
-    now = _by_name(config)
+    before = _of_a_fit(read_yaml(folder.parent / "config.yaml"))
+    now = _of_a_fit(config)
     differ = {name: before.get(name) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
     return {name: value for name, value in differ.items() if not set(_GATES) & set(name.split("."))}
 
@@ -112,20 +113,13 @@ def training_callbacks(trainer: Mapping[str, Any]) -> str | None:
     return ", ".join(said) or None
 
 
-def _by_name(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a difference to a fit, by its full name."""
+def _of_a_fit(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a difference to a fit, by name."""
     shown = {part: config.get(part) for part in ("seed_everything", "model", "data")}
     trainer = config.get("trainer") or {}
     lengths = {name: trainer.get(name) for name in LENGTH}
     shown["trainer"] = lengths | {"callbacks": training_callbacks(trainer)}
-
-    def flat(tree: Any, name: str) -> dict[str, Any]:
-        if not isinstance(tree, Mapping) or not tree:
-            return {name: tree}
-        parts = [flat(part, f"{name}.{key}") for key, part in tree.items()]
-        return {inner: value for part in parts for inner, value in part.items()}
-
-    return {inner: value for key, part in shown.items() for inner, value in flat(part, key).items()}
+    return dict(by_name(shown))
 
 
 def _commit() -> str | None:

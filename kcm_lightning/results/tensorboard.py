@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kcm_lightning.results.calibrated_file import expected_in_words
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.tables import markdown_table
 
@@ -127,7 +128,6 @@ def figures_of_calibration(report: Mapping[str, Any]) -> tuple[dict[str, float],
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (float(figures[end]) for end in ("low", "mean", "high"))
         scalars |= {f"{of}/{name}": mean, f"{of}/{name}_low": low, f"{of}/{name}_high": high}
-        words = name.replace("_minus_teacher", " minus that of the large model").replace("lm_rate", "LM rate")
-        rows.append([f"expected {words}", f"{mean:.4f}", f"{low:.4f} to {high:.4f}"])
+        rows.append([f"expected {expected_in_words(name)}", f"{mean:.4f}", f"{low:.4f} to {high:.4f}"])
     title = f"# {report['target']}, chosen on {report['samples']:,} validation samples"
     return scalars, {of: f"{title}\n\n{markdown_table(['', 'value', '95 % interval'], rows)}"}

@@ -5,9 +5,10 @@ import io
 from collections.abc import Iterable
 from statistics import mean, stdev
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from kcm_lightning.utils.console import console
 
 
 def percent(value: float | None) -> str:
@@ -65,4 +66,4 @@ def print_table(head: list[str], rows: list[list[str]], title: str) -> None:
         table.add_column(Text(name), justify="right" if i else "left")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console().print(table)

@@ -73,7 +73,7 @@ def test_nothing_is_shown_by_other_processes(monkeypatch):
     progress = ConsoleProgress()
     progress.disable()
     trainer = SimpleNamespace(current_epoch=0, max_epochs=1, callback_metrics={}, num_training_batches=1)
-    progress.on_train_epoch_start(trainer, SimpleNamespace())
+    progress.on_train_batch_start(trainer, SimpleNamespace(), None, 0)
     progress.on_train_epoch_end(trainer, SimpleNamespace())
     assert console.getvalue() == ""
     progress.enable()

@@ -124,7 +124,7 @@ def test_calibrate_meets_its_target_and_says_what_to_expect(trained, target):
     run = trained / "runs" / "flickr8k_recorded" / "0"
     scoring = "--model.scoring=words"  # without Java, which takes seconds to start
     printed = kcm(trained, "calibrate", "--config", str(run / "config.yaml"), "--target", target, scoring)
-    assert "expected lm rate" in printed and "expected CIDEr minus teacher x 100" in printed
+    assert "expected LM rate" in printed and "expected CIDEr minus that of the large model x 100" in printed
     gates = trained / printed.split("a second --config ")[1].splitlines()[0].strip()
     chosen = json.loads(gates.with_suffix(".json").read_text())
     assert chosen["samples"] == 12 and set(chosen["thresholds"]) == {"judge", "student", "teacher"}
@@ -157,7 +157,7 @@ def test_missing_captions_of_the_large_model_are_never_replaced_unsaid(trained, 
     ]
     command += ["--ckpt_path", str(run / "checkpoints" / "best.ckpt"), "--run", str(tmp_path)]
     printed = kcm(trained, *command, "--target", "lm_rate=0.5")
-    assert "expected lm rate" in printed and "CIDEr" not in printed
+    assert "expected LM rate" in printed and "CIDEr" not in printed
     with pytest.raises(AssertionError, match="has no caption of"):
         kcm(trained, *command, "--target", "bleu_drop=0.1")
 

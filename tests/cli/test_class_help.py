@@ -4,6 +4,7 @@ import inspect
 import re
 
 import pytest
+from lightning import Trainer
 
 from kcm_lightning.cli.class_help import class_help
 from kcm_lightning.module import KCMModule, KCMTwoStage
@@ -65,6 +66,21 @@ def test_an_unknown_class_is_one_line():
     ):
         class_help(["fit", "--data.help", "Digits"])
     assert class_help(["fit", "--config", "quickstart.yaml"]) is None
+
+
+def test_the_options_of_the_trainer_stand_there_too():
+    page = class_help(["fit", "--trainer.help"])
+    names = list(inspect.signature(Trainer.__init__).parameters)[1:]
+    assert options_of(page) == {f"--trainer.{name}" for name in names}
+    flat = " ".join(page.split())
+    assert "--trainer.max_epochs whole number or null (default null) Stop training once this number" in flat
+
+
+def test_it_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["--model.help", "KCMModule"], ["--model.teacher.help"]):
+        lines = class_help(["fit", *words]).splitlines()
+        assert max(len(line) for line in lines if not line.startswith("--")) <= 80
 
 
 def test_on_the_command_line(tmp_path):

@@ -32,7 +32,7 @@ def test_a_missing_value_is_left_to_the_parser():
 def test_options_have_one_spelling(tmp_path, word):
     """A shortened --config would be read too late, and a shortened option be taken for another one."""
     words = [word, "quickstart.yaml"] if "=" not in word else [word + "quickstart.yaml"]
-    with pytest.raises(AssertionError, match=r"error: .*(unrecognized|Unrecognized|not accepted|is not)"):
+    with pytest.raises(AssertionError, match=r"error: .*there is no option --"):
         kcm(tmp_path, "fit", "--config", "quickstart.yaml", *words, "--trainer.fast_dev_run=true")
 
 

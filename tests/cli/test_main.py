@@ -13,7 +13,16 @@ from kcm_lightning.cli.configs import list_configs, shipped_configs
 from kcm_lightning.cli.overview import OTHERS, WITH_CONFIG
 
 ROOT = Path(__file__).parent.parent.parent
-LIGHT = ("[]", "['--help']", "['--version']", "['configs']", "['configs', 'show', 'quickstart']")
+LIGHT = (
+    "[]",
+    "['--help']",
+    "['--version']",
+    "['configs']",
+    "['configs', '--help']",
+    "['configs', 'show', 'quickstart']",
+    "['fit', '--help']",
+    "['calibrate', '--config', 'quickstart.yaml', '-h']",
+)
 
 
 @pytest.mark.parametrize("words", LIGHT)
@@ -65,21 +74,48 @@ def test_configs_are_listed_with_a_line_each_and_shown(capsys):
     main(["configs"])
     lines = capsys.readouterr().out.splitlines()
     names = sorted(path.name for path in shipped_configs().glob("*.yaml"))
-    assert [line.split()[0] for line in lines[: len(names)]] == names
+    assert [line.split()[0] for line in lines if line[:1].strip() and ".yaml " in line][: len(names)] == names
     assert all(5 <= len(text.split()) <= 30 for _, text in list_configs())
     main(["configs", "show", "quickstart"])
     assert capsys.readouterr().out == (shipped_configs() / "quickstart.yaml").read_text()
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lists_and_help_fit_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (["configs"], *([name, "--help"] for name in WITH_CONFIG)):
+        main(words)
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= columns and max(map(len, lines)) > 0.7 * min(columns, 100)
+
+
+def test_help_of_a_command_has_its_options_and_where_the_others_are(capsys):
+    main(["calibrate", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for word in (
+        "--target TARGET",
+        "accuracy_drop=X",
+        "--output FILE",
+        "--run FOLDER",
+        "--model.help KCMModule",
+    ):
+        assert word in shown
+    main(["fit", "--help"])
+    shown = capsys.readouterr().out
+    assert "--target" not in shown and len(shown.splitlines()) < 40
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["fit"], "fit needs a configuration: --config FILE, your own or one of apd_bert.yaml"),
+        (["fit"], "fit needs a configuration: --config FILE, your own or a shipped one, as quickstart.yaml"),
         (["test", "--ckpt_path", "last"], "test needs a configuration"),
-        (["fti", "--config", "quickstart.yaml"], "there is no command 'fti'; there are fit, validate"),
+        (["fti", "--config", "quickstart.yaml"], "there is no command 'fti'; did you mean fit?"),
+        (["zzz", "--config", "quickstart.yaml"], "there is no command 'zzz'; there are fit, validate"),
         (["--config", "quickstart.yaml"], "there is no command '--config'"),
         (["configs", "quickstart.yaml"], "`configs show NAME` prints one"),
         (["configs", "show", "quikstart"], "did you mean quickstart.yaml"),
+        (["configs", "show"], "configs show needs a name, one of apd_bert.yaml"),
     ],
 )
 def test_what_is_missing_is_said(words, says, capsys):

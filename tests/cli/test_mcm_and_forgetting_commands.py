@@ -84,7 +84,7 @@ def test_mcm_is_trained_calibrated_and_tested(kcm, capsys, mcm, config):
     assert "fitted_with" not in found  # the gates are chosen after the fit
     assert "student" not in found["expected_calibration_error_untempered"]  # its logits know of no pruning
     kcm("report", str(run))
-    assert "## Other data: sklearn-digits" in capsys.readouterr().out
+    assert "## Classification: sklearn-digits" in capsys.readouterr().out
 
 
 def test_a_distillation_that_cannot_step_says_why(kcm, capsys, mcm):

@@ -142,7 +142,7 @@ def test_recorded_answers_run_everything_offline(workplace, word_tokenizer, tmp_
     capsys.readouterr()
     main([*calibrate, "--target", "lm_rate=0.5"])
     said = capsys.readouterr().out
-    assert "expected lm rate" in said and "expected accuracy" not in said
+    assert "expected LM rate" in said and "expected accuracy" not in said
     with pytest.raises(SystemExit):
         main([*calibrate, "--target", "accuracy_drop=0.01"])
     assert "has no answer to sample" in capsys.readouterr().err

@@ -34,13 +34,30 @@ def test_an_empty_number_never_hides_the_last_run(tmp_path, monkeypatch, capsys)
     (trained / "checkpoints").mkdir()
     (trained / "checkpoints" / "last.ckpt").touch()
     runs.fresh()  # of a `fit` that was killed before it trained
-    assert runs.existing("last.ckpt") == trained and not capsys.readouterr().out
+    assert runs.existing("last.ckpt") == trained
+    assert capsys.readouterr().out == f"run: {trained}\n"
     started = runs.fresh()
     (started / "config.yaml").touch()
     assert runs.existing("last.ckpt") == trained
     assert f"{started} has no checkpoint last.ckpt: taking {trained}" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"no checkpoint last\.ckpt in"):
         RunFolder(None, str(started)).existing("last.ckpt")
+
+
+def test_it_says_which_run_a_command_without_one_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs = RunFolder(tmp_path / "mine.yaml")
+    for path in (runs.fresh(), runs.fresh()):
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints" / "best.ckpt").touch()
+    assert runs.existing("best.ckpt") == path
+    assert capsys.readouterr().out == f"run: {path}, the newest of 2\n"
+    (path / "config.yaml").touch()
+    RunFolder(path / "config.yaml").existing("best.ckpt")
+    assert not capsys.readouterr().out  # it was named
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    runs.existing("best.ckpt")
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("holds", ["checkpoints/last.ckpt", "results.json"])

@@ -1,10 +1,8 @@
 """The wheel carries the configurations, everything imported is declared, and starting costs little."""
 
 import ast
-import math
 import os
 import re
-import resource
 import subprocess
 import sys
 import tomllib
@@ -89,41 +87,3 @@ def test_what_the_user_fixed_is_in_the_base_install():
     fixed = "lightning torch torchvision torchmetrics transformers lightning-utilities jsonargparse"
     assert {*fixed.split(), "pycocotools", "pycocoevalcap", "tensorboard"} <= {*DECLARED}
     assert {"pykan", "pytest"} <= {*EXTRAS["dev"]}
-
-
-_HEAVY = ("transformers", "torchvision", "sklearn", "pandas")
-_HELP = f"""
-import atexit, sys
-atexit.register(lambda: print([name for name in {_HEAVY} if name in sys.modules], file=sys.stderr))
-sys.argv = ["kcm_lightning", "fit", "--help"]
-"""
-
-
-@pytest.mark.slow
-def test_help_costs_little_more_than_an_empty_lightning_cli():
-    """Budget 1.3x in processor time, the least of up to four interleaved runs; no heavy import beyond
-    Lightning's own."""
-    programs = {
-        "empty": _HELP + "from lightning.pytorch.cli import LightningCLI; LightningCLI()",
-        "ours": _HELP + "from kcm_lightning.cli import main; main()",
-    }
-    seconds = dict.fromkeys(programs, math.inf)
-    imported = {}
-    for done in range(4):
-        for name, program in programs.items():
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            run = subprocess.run(
-                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-            )
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            assert "usage:" in run.stdout
-            imported[name] = run.stderr.splitlines()[-1]
-            seconds[name] = min(
-                seconds[name], after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            )
-        assert imported["ours"] == imported["empty"]
-        if done and seconds["ours"] <= 1.3 * seconds["empty"]:
-            return
-    raise AssertionError(
-        f"help takes {seconds['ours'] / seconds['empty']:.2f} times as long as that of an empty LightningCLI"
-    )

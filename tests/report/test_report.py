@@ -119,7 +119,7 @@ def test_runs_of_other_options_are_not_averaged_and_tables_are_told_apart(runs):
     text = report([folder])
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
-        "## Other data: digits",
+        "## Classification: digits",
         "## Reviews: Mine",
         "## Table 1: reviews, fine-tuned BERT: model.partition null",
         "## Table 1: reviews, fine-tuned BERT: model.partition printed",
@@ -243,7 +243,7 @@ def test_another_large_model_or_other_data_under_the_same_name_are_never_average
     grown["data"]["splits"]["train"] = {"samples": 90, "sha256": "dd"}
     again = json.loads(json.dumps(same)) | {"seed": 3}
     text = report([runs(same, weights, grown, again)])
-    parts = text.split("## Other data: digits: ")[1:]
+    parts = text.split("## Classification: digits: ")[1:]
     assert [part.count("; seed ") for part in parts] == [2, 1, 1]
     assert "± 0.00" in parts[0] and "±" not in parts[1] + parts[2]
     assert (

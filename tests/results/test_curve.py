@@ -85,3 +85,18 @@ def test_two_panels_stand_side_by_side(tmp_path):
 def test_a_verdict_is_what_the_interval_says(low, high, said):
     sentence = verdict({"difference": (low + high) / 2, "low": low, "high": high})
     assert said in sentence and f"{100 * low:+.2f} to {100 * high:+.2f}" in sentence
+
+
+@pytest.mark.parametrize("judge", [0.2, 0.7])
+def test_a_judge_that_is_far_off_does_not_flatten_the_curve(judge):
+    figure = figure_of("Digits", [curve(judge=judge)])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert 0.25 * (high - low) <= 15  # what the curve gains, in points
+    assert (low < 100 * judge) == (judge == 0.7)
+    named = next(text for text in axes.texts if text.get_text().startswith("judge"))
+    assert named.get_text() == f"judge\n{100 * judge:.2f} %"
+    assert low < named.xyann[1] < high
+    marks = [line.get_marker() for line in axes.lines]
+    assert ("v" in marks) == (judge == 0.2)

@@ -73,7 +73,7 @@ def test_other_training_data_at_the_test_are_told(trained):
     said = found["fitted_with"]["data.splits.train"]
     assert said == f"{then['samples']} samples, {then['sha256']}"
     assert found["data"]["splits"]["train"] != then and set(found["fitted_with"]) == {
-        "data.init_args.imbalance",
+        "data.imbalance",
         "data.splits.train",
     }
 

@@ -13,10 +13,12 @@ from kcm_lightning.utils.signals import stopped_by_signals
 
 @pytest.fixture(autouse=True)
 def not_in_the_background():
-    """A script's shell lets what it starts in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A script's shell lets what it starts in the background ignore Ctrl-C, and `nohup` a lost terminal."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
