@@ -209,7 +209,7 @@ def test_results_say_how_the_run_was_fitted(tiny_classifier, tmp_path):
     run = tmp_path / "runs" / "quickstart" / "0"
     found = json.loads((run / "results.json").read_text())
     assert found["seed"] == 5 and found["thresholds"]["judge"] == 0.98
-    fitted = {"seed_everything": 5, "model.init_args.loss": "plain", "data.init_args.eval_batch_size": 300}
+    fitted = {"seed_everything": 5, "model.loss": "plain", "data.eval_batch_size": 300}
     assert found["fitted_with"] == fitted
     printed = kcm(tmp_path, "test", "--config", str(run / "config.yaml"), "--model.thresholds.judge=0.3")
     tested = results_in(tmp_path, printed)
