@@ -97,6 +97,7 @@ def test_key_is_model_class_names_prompt_and_input(tmp_path):
     assert model.rows == 20
 
 
+@pytest.mark.slow
 def test_killed_process_loses_nothing_that_it_had_used(tmp_path):
     code = (
         "import os, sys, torch; sys.path.insert(0, sys.argv[2]);"

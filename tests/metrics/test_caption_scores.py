@@ -25,6 +25,7 @@ REFERENCES = [
 ]
 
 
+@pytest.mark.slow
 @needs_java
 def test_gives_the_reference_scores(real_data):
     """Both systems at once: Java starts once, and the references are tokenized once."""

@@ -1,5 +1,6 @@
 """A twin is as large, or as slow, as its CKAN."""
 
+import pytest
 import torch
 
 from kcm_lightning.small import CKAN, cnn_twin
@@ -13,6 +14,7 @@ def test_equal_parameters():
     assert twin(torch.randn(2, 3, 32, 32)).shape == (2, 100)
 
 
+@pytest.mark.slow
 def test_equal_step_time():
     """Within the noise of a machine that does other things: best of three."""
     kan, images = CKAN(10, width=16, depths=(1, 1)), torch.randn(16, 3, 16, 16)

@@ -260,6 +260,7 @@ def test_a_killed_sweep_is_taken_up_where_it_was(write, monkeypatch):
     assert len(lines) == 3 and lines[1].endswith("--ckpt_path last") and lines[2].startswith("test")
 
 
+@pytest.mark.slow
 def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
     path, process, cell = start_slow(write)
     process.kill()  # alone: its `fit` goes on
@@ -272,6 +273,7 @@ def test_a_command_that_outlives_its_sweep_keeps_its_cell(write, capsys):
     assert calls(cell) == ["fit"]
 
 
+@pytest.mark.slow
 def test_one_cell_that_another_process_is_at_is_no_success(write):
     path, process, cell = start_slow(write)
     assert sweep(path, cell=0) == 1 and calls(cell) == ["fit"]
