@@ -11,6 +11,8 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
+from kcm_lightning.core.fusion import Fusion
+from kcm_lightning.core.learned_gate import LearnedGate
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
@@ -116,9 +118,10 @@ def load(folder: str | Path, calibrated: str | Path | None = None, device: str |
         raise InputError(
             f"{folder} holds a run of {type(module).__name__}, not of judge, student and large model"
         )
-    class_names, data.image_shape = _known_of_the_data(known, data)
+    class_names, data.image_shape, counts = _known_of_the_data(known, data)
     module.restore(read_checkpoint(checkpoint, "load"), str(checkpoint), data, class_names)
     _set_gates(module, gates, calibrated)
+    _set_counts(module, counts, known)
     check_chosen([] if calibrated is None else [calibrated], module.thresholds, checkpoint)
     module.to(place)
     module.teacher.load(class_names, place)
@@ -161,8 +164,10 @@ def _built(saved: dict[str, Any], config: Path) -> tuple[LightningModule, Any]:
     return built.model, built.data
 
 
-def _known_of_the_data(file: Path, data: KCMDataModule) -> tuple[list[str], tuple[int, ...] | None]:
-    """The classes of a run's data, and the shape of its images."""
+def _known_of_the_data(
+    file: Path, data: KCMDataModule
+) -> tuple[list[str], tuple[int, ...] | None, list[int] | None]:
+    """The classes of a run's data, the shape of its images, and how many it had of each class to train on."""
     known = read_json(file, largest=None)
     names, shape = known.get("class_names"), known.get("image_shape") or data.image_shape
     if not isinstance(names, list):
@@ -171,12 +176,34 @@ def _known_of_the_data(file: Path, data: KCMDataModule) -> tuple[list[str], tupl
         raise InputError(
             f"{file} is none of a run: of its class_names {repr(other[0])[:60]} is neither text nor number"
         )
-    return names, shape if shape is None else tuple(shape)
+    counts = known.get("class_counts")
+    if counts is not None and not (
+        isinstance(counts, list) and len(counts) == len(names) and all(isinstance(n, int) for n in counts)
+    ):
+        raise InputError(f"{file} is none of a run: its class_counts are not a number for each class")
+    return names, shape if shape is None else tuple(shape), counts
+
+
+def _set_counts(module: KCMModule, counts: list[int] | None, file: Path) -> None:
+    """Gives a module the training samples of each class, which a learned gate and a fusion need."""
+    if counts is not None:
+        module.register_buffer("class_counts", torch.tensor(counts), persistent=False)
+    elif module.gate != "confidence" or module.fusion is not None:
+        raise InputError(
+            f"{file} has no class_counts, which a learned gate and a fusion need: it is of an earlier "
+            "version; fit the run again, or use it with `calibrate --gate confidence --fuse false`"
+        )
 
 
 def _set_gates(module: KCMModule, gates: dict[str, Any], file: str | Path | None) -> None:
-    """Gives a module the thresholds and temperatures that `calibrate` has found."""
+    """Gives a module the thresholds, and what goes with them, that `calibrate` has found."""
     if "temperatures" in gates and isinstance(module, KCMCaptions):
         raise InputError(f"{file} has temperatures, and captions have none: it is of another run")
     module.thresholds = replace(module.thresholds, **gates.get("thresholds", {}))
     module.temperatures = replace(module.temperatures, **gates.get("temperatures", {}))
+    if isinstance(weights := gates.get("gate", module.gate), dict):
+        weights = LearnedGate(**weights)
+    module.gate = weights
+    if isinstance(weights := gates.get("fusion", module.fusion), dict):
+        weights = Fusion(**weights)
+    module.fusion = weights

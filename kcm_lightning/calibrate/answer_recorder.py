@@ -1,17 +1,38 @@
 """Recording every model's answers in a pass over the validation split."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.fusion import Fusion
+from kcm_lightning.core.learned_gate import LearnedGate
 from kcm_lightning.core.predictions import Outcome, Purpose
 from kcm_lightning.data.base import Batch
 from kcm_lightning.module import KCMModule
 from kcm_lightning.utils.errors import InputError
+
+
+@dataclass
+class Found:
+    """What was fitted on the answers.
+
+    Args:
+        temperatures: of the models' logits.
+        gate: the learned gate, or "confidence" where the student's confidence routes as well.
+        fusion: weights of the models; None where the large model alone is as good.
+        fusion_gain: accuracy of the fused answers to all samples minus that of the large model alone, on
+            samples that were left out; None where that is not known.
+    """
+
+    temperatures: Temperatures = field(default_factory=Temperatures)
+    gate: LearnedGate | Literal["confidence"] = "confidence"
+    fusion: Fusion | None = None
+    fusion_gain: float | None = None
 
 
 class Recorder(L.Callback):
@@ -22,6 +43,8 @@ class Recorder(L.Callback):
         ask: whether to ask the large model, once about each sample, with the student's hint.
         required: whether it must have an answer to each. Where it need not, and lacks some, nothing is said
             of it.
+        learn_gate: whether to fit a learned gate.
+        fuse: whether to fit a fusion.
 
     Attributes:
         asked: whether the large model's answers are known.
@@ -33,8 +56,17 @@ class Recorder(L.Callback):
     kinds: ClassVar[tuple[str, ...]]
     has_temperatures: ClassVar[bool]
 
-    def __init__(self, module: KCMModule, *, ask: bool, required: bool):
+    def __init__(
+        self,
+        module: KCMModule,
+        *,
+        ask: bool,
+        required: bool,
+        learn_gate: bool = False,
+        fuse: bool = False,
+    ):
         self.module, self.asked, self.required = module, ask, required
+        self.learn_gate, self.fuse = learn_gate, fuse
         self.unanswered = 0
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
@@ -65,5 +97,5 @@ class Recorder(L.Callback):
         """What must be known of a batch beside its outcome."""
 
     @abstractmethod
-    def recorded(self) -> tuple[ValidationAnswers, Temperatures]:
-        """The answers to all samples, temperatures applied, and the temperatures."""
+    def recorded(self) -> tuple[ValidationAnswers, Found]:
+        """The answers to all samples, with what was fitted on them."""

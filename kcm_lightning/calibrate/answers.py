@@ -21,13 +21,14 @@ class ValidationAnswers(ABC):
 
     Args:
         judge_confidence: confidence of the judge, temperature applied, shape `(N,)`.
-        student_confidence: confidence of the student, temperature applied, shape `(N,)`.
+        gate_score: what the student's gate compares: the student's confidence, temperature applied, or the
+            learned gate's score, shape `(N,)`.
         student_doubt: how much more probable than the judge's answer the student finds its own, at least 0,
             shape `(N,)`.
     """
 
     judge_confidence: Tensor
-    student_confidence: Tensor
+    gate_score: Tensor
     student_doubt: Tensor
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class ValidationAnswers(ABC):
 
     def routes(self, thresholds: Thresholds) -> Tensor:
         """Who answers each sample, `Route` codes, shape `(N,)`."""
-        return route(judge=self.judge_confidence, second=self.student_confidence, thresholds=thresholds)
+        return route(judge=self.judge_confidence, second=self.gate_score, thresholds=thresholds)
 
     def lm_rate(self, thresholds: Thresholds) -> float:
         """Share of the samples that the large model is called for."""
@@ -57,15 +58,15 @@ class ValidationAnswers(ABC):
         """How good the answers are where each sample has a route; `measure` is a `Target.measure`."""
 
     @abstractmethod
+    def quality_of_large(self, measure: str) -> float:
+        """How good the large model's own answers are."""
+
+    @abstractmethod
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         """The qualities of such answers, and their differences to the large model's.
 
         Each is `{"mean", "low", "high"}`.
         """
-
-    def all_teacher(self) -> Tensor:
-        """Routes that send every sample to the large model."""
-        return torch.full((len(self),), int(Route.TEACHER))
 
 
 @dataclass
@@ -74,26 +75,32 @@ class ClassAnswers(ValidationAnswers):
 
     Args:
         judge_confidence: see `ValidationAnswers`.
-        student_confidence: see `ValidationAnswers`.
+        gate_score: see `ValidationAnswers`.
         student_doubt: see `ValidationAnswers`.
         judge_right: whether the judge's answer is right, shape `(N,)`.
         student_right: whether the student's answer is right, shape `(N,)`.
-        teacher_right: whether the large model's answer is right, shape `(N,)`.
+        teacher_right: whether the large model's own answer is right, shape `(N,)`.
+        fused_right: whether the answer to a sample that goes to the large model is right, shape `(N,)`: the
+            fused one, or the large model's own.
     """
 
     judge_right: Tensor
     student_right: Tensor
     teacher_right: Tensor
+    fused_right: Tensor
 
     def right(self, routes: Tensor) -> Tensor:
         """Whether the answers are right, shape `(N,)`."""
-        by_route = torch.stack([self.judge_right, self.student_right, self.teacher_right])
+        by_route = torch.stack([self.judge_right, self.student_right, self.fused_right])
         return by_route.gather(0, routes.unsqueeze(0)).squeeze(0)
 
     def quality(self, routes: Tensor, measure: str) -> float:
         if measure != "accuracy":
             raise InputError(f"a {measure} drop is for captions; with classes, give accuracy_drop or lm_rate")
         return self.right(routes).double().mean().item()
+
+    def quality_of_large(self, measure: str) -> float:
+        return self.teacher_right.double().mean().item()
 
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         right = self.right(routes)
@@ -110,7 +117,7 @@ class CaptionAnswers(ValidationAnswers):
 
     Args:
         judge_confidence: see `ValidationAnswers`.
-        student_confidence: see `ValidationAnswers`.
+        gate_score: see `ValidationAnswers`.
         student_doubt: see `ValidationAnswers`.
         judge: scores of the judge's captions.
         student: scores of the student's captions.
@@ -126,6 +133,9 @@ class CaptionAnswers(ValidationAnswers):
 
     def quality(self, routes: Tensor, measure: str) -> float:
         return self._mixed(routes).scores()[measure]
+
+    def quality_of_large(self, measure: str) -> float:
+        return self.teacher.scores()[measure]
 
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         against = score_difference(self._mixed(routes), self.teacher, level)

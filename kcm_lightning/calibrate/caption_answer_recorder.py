@@ -4,10 +4,9 @@ from typing import cast
 
 import torch
 
-from kcm_lightning.calibrate.answer_recorder import Recorder
+from kcm_lightning.calibrate.answer_recorder import Found, Recorder
 from kcm_lightning.calibrate.answers import CaptionAnswers
 from kcm_lightning.calibrate.target import Target
-from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.predictions import Outcome, Prediction, Query
 from kcm_lightning.data.base import Batch
 from kcm_lightning.metrics.caption_scores import require_java, tokenize
@@ -47,7 +46,7 @@ class CaptionRecorder(Recorder):
             kept["large_captions"] = module.teacher.answer(query).prediction
         return kept
 
-    def recorded(self) -> tuple[CaptionAnswers, Temperatures]:
+    def recorded(self) -> tuple[CaptionAnswers, Found]:
         columns = gather(self.outcomes, self.batches)
         captions = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
         if self.asked:
@@ -61,10 +60,10 @@ class CaptionRecorder(Recorder):
         scores = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
         answers = CaptionAnswers(
             judge_confidence=columns["judge_confidence"],
-            student_confidence=columns["student_confidence"],
+            gate_score=columns["student_confidence"],
             student_doubt=columns["student_doubt"],
             judge=scores["judge"],
             student=scores["student"],
             teacher=scores.get("teacher", scores["student"]),
         )
-        return answers, Temperatures()
+        return answers, Found()

@@ -11,7 +11,17 @@ from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import write_json, write_text
 
 # of a report, what tells it from another one of the same target
-_OF = ("samples", "thresholds", "temperatures", "checkpoint_sha256", "run_id", "data", "large_model_identity")
+_OF = (
+    "samples",
+    "thresholds",
+    "temperatures",
+    "gate",
+    "fusion",
+    "checkpoint_sha256",
+    "run_id",
+    "data",
+    "large_model_identity",
+)
 
 
 def output_path(run: Path, output: str | None, target: Target) -> Path:

@@ -42,7 +42,7 @@ def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 4
     Args:
         answers: answers to samples that neither model was trained on, temperatures applied.
         target: what to meet.
-        steps: number of candidates for the student, evenly spread over its confidences.
+        steps: number of candidates for the student, evenly spread over the scores of its gate.
 
     Returns:
         The judge's threshold, see `judge_threshold`, and the student's. Where no candidate meets the target,
@@ -51,20 +51,20 @@ def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 4
     >>> from kcm_lightning.calibrate.answers import ClassAnswers
     >>> confidence, right = torch.tensor([0.9, 0.6]), torch.tensor([True, False])
     >>> both = torch.tensor([True, True])
-    >>> answers = ClassAnswers(confidence, confidence, torch.zeros(2), right, right, teacher_right=both)
+    >>> answers = ClassAnswers(confidence, confidence, torch.zeros(2), right, right, both, fused_right=both)
     >>> thresholds = choose_thresholds(answers, Target("accuracy_drop", 0.0))
     >>> 0.6 < thresholds.student <= 0.9  # the less confident sample goes to the large model
     True
     """
     surely = judge_threshold(answers)
     places = torch.linspace(0, 1, steps + 1, dtype=torch.double)
-    candidates = answers.student_confidence.double().quantile(places).tolist()
+    candidates = answers.gate_score.double().quantile(places).tolist()
     # the judge never keeps what is too unsure for the student's gate
     choices = [Thresholds(None if surely is None else max(surely, c), c) for c in candidates]
     if target.measure is None:
         within = [chosen for chosen in choices if answers.lm_rate(chosen) <= target.value]
         return max(within, key=lambda chosen: chosen.student or 0.0)
-    floor = answers.quality(answers.all_teacher(), target.measure) - target.value
+    floor = answers.quality_of_large(target.measure) - target.value
     for chosen in choices:  # lowest confidence first: fewest calls first
         if answers.quality(answers.routes(chosen), target.measure) >= floor:
             return chosen

@@ -3,12 +3,12 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import yaml
 
-from kcm_lightning.calibrate.answer_recorder import Recorder
+from kcm_lightning.calibrate.answer_recorder import Found, Recorder
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
 from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
@@ -41,11 +41,13 @@ class KCMTrainer(L.Trainer):
         model: L.LightningModule,
         datamodule: L.LightningDataModule,
         target: str = "lm_rate=0.6",
+        gate: Literal["learned", "confidence"] = "learned",
+        fuse: bool = True,
         output: str | None = None,
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Chooses temperatures and thresholds on the validation split.
+        """Chooses temperatures, gate, fusion and thresholds on the validation split.
 
         Args:
             model: a trained KCMModule.
@@ -54,6 +56,10 @@ class KCMTrainer(L.Trainer):
                 `accuracy_drop=X`, for captions `bleu_drop=X` or `cider_drop=X`, call it as seldom as a
                 quality within X of the large model's (with hints, where it gets them) allows; fractions in
                 [0, 1].
+            gate: "learned", the default, fits a learned gate and takes it where it routes better than the
+                student's confidence on samples that it was not fitted on; "confidence" is equation 1.
+            fuse: whether to fit weights of large and small models in the answer to what goes to the large
+                model; they are taken where they help. false is the large model alone, as in the paper.
             output: YAML to write, for later commands as a second --config, with what is expected as JSON
                 beside it. Other files are not overwritten, and earlier thresholds that are others are kept
                 under a name of their own. null, the default, is `calibrated-<target>.yaml` in the run folder;
@@ -73,10 +79,16 @@ class KCMTrainer(L.Trainer):
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
         required = goal.measure is not None
-        recorder = recording(model, ask=required or not model.teacher.paid, required=required)
+        recorder = recording(
+            model,
+            ask=required or not model.teacher.paid,
+            required=required,
+            learn_gate=gate == "learned",
+            fuse=fuse,
+        )
         own_threshold = model.thresholds.teacher
         options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
-        answers, temperatures = self._answers(recorder, model, options)
+        answers, found = self._answers(recorder, model, options)
         usage = usage_of(model.teacher)
         if self.is_global_zero:
             print_usage(usage)
@@ -84,7 +96,10 @@ class KCMTrainer(L.Trainer):
             "target": str(goal),
             "samples": len(answers),
             "unanswered": recorder.unanswered,
-            "temperatures": asdict(temperatures),
+            "temperatures": asdict(found.temperatures),
+            "gate": found.gate if found.gate == "confidence" else asdict(found.gate),
+            "fusion": None if found.fusion is None else asdict(found.fusion),
+            "fusion_gain": found.fusion_gain,
             **_chosen(answers, goal, own_threshold, large_model_known=recorder.asked),
             **_origin(model, cast(KCMDataModule, datamodule), ckpt_path),
             **({"large_model": usage} if usage else {}),
@@ -125,25 +140,26 @@ class KCMTrainer(L.Trainer):
 
     def _answers(
         self, recorder: Recorder, model: KCMModule, options: dict[str, Any]
-    ) -> tuple[ValidationAnswers, Temperatures]:
-        """Every model's answers to the validation split, and their temperatures."""
+    ) -> tuple[ValidationAnswers, Found]:
+        """Every model's answers to the validation split, and what was fitted on them."""
         # every sample goes to the student, and none further
         model.thresholds = Thresholds(judge=None, student=0.0)
         model.compare, model.temperatures = False, Temperatures()
+        model.gate, model.fusion = "confidence", None
         if model.teacher.uses_hint and recorder.asked and recorder.has_temperatures:
             # a pass of the small models alone, so that the prompts are those of `test`, with temperature
             alone = type(recorder)(model, ask=False, required=False)
-            model.temperatures.student = self._record(alone, model, options)[1].student
-        answers, temperatures = self._record(recorder, model, options)
+            model.temperatures.student = self._record(alone, model, options)[1].temperatures.student
+        answers, found = self._record(recorder, model, options)
         if len(answers) < 10:
             raise InputError(
                 f"the validation split has {len(answers)} samples: too few to choose thresholds on"
             )
-        return answers, temperatures
+        return answers, found
 
     def _record(
         self, recorder: Recorder, model: KCMModule, options: dict[str, Any]
-    ) -> tuple[ValidationAnswers, Temperatures]:
+    ) -> tuple[ValidationAnswers, Found]:
         """What a recorder has seen in a pass over the validation split."""
         callbacks = self.callbacks
         callbacks.append(recorder)
@@ -178,7 +194,7 @@ def _origin(model: KCMModule, data: KCMDataModule, checkpoint: str | None) -> di
 
 def _settings(report: dict[str, Any], *, with_temperatures: bool) -> str:
     """The settings as YAML, for later commands."""
-    names = ("thresholds", "temperatures") if with_temperatures else ("thresholds",)
+    names = ("thresholds", "temperatures", "gate", "fusion") if with_temperatures else ("thresholds",)
     settings = yaml.safe_dump({"model": {"init_args": {name: report[name] for name in names}}})
     return f"# {report['target']}, chosen on {report['samples']} samples\n{settings}"
 
@@ -200,4 +216,12 @@ def _print(report: dict[str, Any], goal: Target) -> None:
     if report["thresholds"]["student"] is None:
         target = report["target"]
         say(f"no threshold meets {target} on these samples: the large model answers all of them")
+    if report["gate"] != "confidence":
+        say("gate: learned, which routes better than the student's confidence")
+    if report["fusion"] is not None:
+        weights = ", ".join(f"{who.replace('_', ' ')} {w:.2f}" for who, w in report["fusion"].items() if w)
+        gain = f"{100 * report['fusion_gain']:+.2f} points on samples that they were not fitted on"
+        say(f"fusion: weights {weights}; {gain}, against the large model alone on every sample")
+    elif report["fusion_gain"] is not None:
+        say("fusion: none, the large model alone is as good")
     say("thresholds: " + ", ".join(f"{k} {v:.4f}" for k, v in report["thresholds"].items() if v is not None))

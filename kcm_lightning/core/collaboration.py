@@ -8,8 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from kcm_lightning.core.confidence import check_confidence, most_probable, probabilities
-from kcm_lightning.core.predictions import Outcome, Predictor, Purpose, Query, SmallPrediction, Teacher, take
-from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.core.fusion import Fusion, fuse
+from kcm_lightning.core.learned_gate import LearnedGate, gate_features
+from kcm_lightning.core.predictions import (
+    Outcome,
+    Prediction,
+    Predictor,
+    Purpose,
+    Query,
+    SmallPrediction,
+    Teacher,
+    take,
+)
+from kcm_lightning.core.pruning import Pruning, pruned
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
 
 
@@ -47,11 +58,44 @@ class Gates:
         teacher_temperature: divisor of the large model's logits.
         second_gate: "student"; or "teacher" for Algorithm 2 as printed, which calls the large model for every
             sample that the judge does not keep.
+        learned: scores the student's answers in place of its confidence; None for equation 1.
+        fusion: weights of the models where the large model is called; None for the large model alone.
+        log_counts: log of each class's number of training samples, shape `(V,)`, which gate and fusion need.
+        pruning: classes that the student leaves to the others.
     """
 
     thresholds: Thresholds
     teacher_temperature: float = 1.0
     second_gate: SecondGate = "student"
+    learned: LearnedGate | None = None
+    fusion: Fusion | None = None
+    log_counts: Tensor | None = None
+    pruning: Pruning | None = None
+
+    def score(self, judge: SmallPrediction, student: SmallPrediction) -> Tensor:
+        """What the student's gate compares, shape `(B,)`; 0 where the student was not asked."""
+        if self.learned is None:
+            return student.confidence.nan_to_num(0)
+        own = pruned(_known(student.logits), self.pruning)
+        features = gate_features(
+            judge_logits=_known(judge.logits), student_logits=own, log_counts=_known(self.log_counts)
+        )
+        return self.learned.score(features).nan_to_num(0)
+
+    def fused(self, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction) -> Prediction:
+        """The answers of the models together; the large model's where nothing is fused."""
+        if self.fusion is None or teacher.distribution is None:
+            return teacher
+        distribution = fuse(
+            self.fusion,
+            teacher=teacher.distribution,
+            judge_logits=_known(judge.logits),
+            student_logits=_known(student.logits),
+            log_counts=_known(self.log_counts),
+        )
+        confidence, prediction = most_probable(distribution)
+        prediction = torch.where(confidence.isnan(), teacher.prediction, prediction)
+        return Prediction(prediction, confidence, distribution)
 
 
 def collaborate(
@@ -89,29 +133,34 @@ def collaborate(
         second = teacher.confidence.nan_to_num(0)  # no answer opens no gate
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds, second_gate="teacher")
     else:
-        second = student.confidence.nan_to_num(0)  # NaN where the judge has answered
+        second = gates.score(judge, student)
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds)
         called = routes == Route.TEACHER
         teacher = call(every if ask is Ask.EVERYONE else called)
+    fused = gates.fused(teacher, judge, student)
     routes[(routes == Route.TEACHER) & teacher.confidence.isnan()] = Route.STUDENT
     without_hint = teacher
     if roles.teacher.uses_hint:
         without_hint = call(every, with_hint=False) if ask is Ask.EVERYONE else teacher.not_asked()
     return Outcome(
-        prediction=_by_route(routes, [judge.prediction, student.prediction, teacher.prediction]),
-        confidence=_by_route(routes, [judge.confidence, student.confidence, teacher.confidence]),
+        prediction=_by_route(routes, [judge.prediction, student.prediction, fused.prediction]),
+        confidence=_by_route(routes, [judge.confidence, student.confidence, fused.confidence]),
         route=routes,
         called=called,
         judge_prediction=judge.prediction,
         judge_confidence=judge.confidence,
         student_prediction=student.prediction,
         student_confidence=student.confidence,
+        gate_score=second,
         teacher_prediction=teacher.prediction,
         teacher_confidence=teacher.confidence,
+        fused_prediction=fused.prediction,
+        fused_confidence=fused.confidence,
         teacher_without_hint_prediction=without_hint.prediction,
         teacher_without_hint_confidence=without_hint.confidence,
         judge_logits=judge.logits,
         student_logits=student.logits,
+        fused_distribution=None if gates.fusion is None else fused.distribution,
     )
 
 
@@ -154,15 +203,23 @@ class _TeacherCall:
     temperature: float
     purpose: Purpose
 
-    def __call__(self, asked: Tensor, with_hint: bool = True) -> SmallPrediction:
+    def __call__(self, asked: Tensor, with_hint: bool = True) -> Prediction:
         rows = asked.nonzero().squeeze(1)
         if not len(rows):
-            return self.student.not_asked()
+            student = self.student
+            return Prediction(student.prediction, student.confidence, student.distribution).not_asked()
         hint = self.student.rows(rows).hint if with_hint and self.teacher.uses_hint else None
         sample_ids = take(self.batch.get("index"), rows)
         query = Query(take(self.batch["large"], rows), hint, sample_ids, self.purpose)
         answer = self.teacher.answer(query, self.temperature)
-        return SmallPrediction(answer.prediction, answer.confidence.float()).scatter(rows, len(asked))
+        said = Prediction(answer.prediction, answer.confidence.float(), answer.distribution)
+        return said.scatter(rows, len(asked))
+
+
+def _known(values: Tensor | None) -> Tensor:
+    """Logits and class counts, which classifiers have."""
+    assert values is not None
+    return values
 
 
 def _by_route(routes: Tensor, values: list[Any]) -> Any:

@@ -26,14 +26,28 @@ class Prediction:
         prediction: class indices of shape `(B,)`, or B captions; `NO_ANSWER` or None where there is no
             answer.
         confidence: fractions in [0, 1], float32, shape `(B,)`; NaN where there is no answer.
+        distribution: a classifier's probabilities, shape `(B, V)`: a small model's with its temperature, the
+            large model's without.
     """
 
     prediction: Any
     confidence: Tensor
+    distribution: Tensor | None = None
 
     def rows(self, rows: Tensor) -> Self:
         """What it says of some rows, indices of shape `(R,)`."""
         return replace(self, **{name: take(values, rows) for name, values in self._columns().items()})
+
+    def scatter(self, rows: Tensor, count: int) -> Self:
+        """The same in a batch of `count` samples, at `rows`; the other samples are -1, None or NaN."""
+        return replace(
+            self, **{name: _scatter(values, rows, count) for name, values in self._columns().items()}
+        )
+
+    def not_asked(self) -> Self:
+        """The same for a batch of which no sample was asked about."""
+        nobody = torch.empty(0, dtype=torch.long, device=self.confidence.device)
+        return self.rows(nobody).scatter(nobody, len(self.confidence))
 
     def _columns(self) -> dict[str, Any]:
         """The fields that have values."""
@@ -48,28 +62,16 @@ class SmallPrediction(Prediction):
     Args:
         prediction: see `Prediction`.
         confidence: see `Prediction`.
-        distribution: a classifier's probabilities, temperature applied, shape `(B, V)`.
+        distribution: see `Prediction`.
         logits: a classifier's logits before any pruning, shape `(B, V)`.
     """
 
-    distribution: Tensor | None = None
     logits: Tensor | None = None
 
     @property
     def hint(self) -> Any:
         """What a prompt can state of it: probabilities of the classes, or a caption and its confidence."""
         return self if self.distribution is None else self.distribution
-
-    def scatter(self, rows: Tensor, count: int) -> Self:
-        """The same in a batch of `count` samples, at `rows`; the other samples are -1, None or NaN."""
-        return replace(
-            self, **{name: _scatter(values, rows, count) for name, values in self._columns().items()}
-        )
-
-    def not_asked(self) -> Self:
-        """The same for a batch of which no sample was asked about."""
-        nobody = torch.empty(0, dtype=torch.long, device=self.confidence.device)
-        return self.rows(nobody).scatter(nobody, len(self.confidence))
 
 
 Predictor = Callable[[Any], SmallPrediction]
@@ -129,13 +131,20 @@ class Outcome:
         judge_confidence: the judge's confidence, shape `(B,)`.
         student_prediction: the student's answers.
         student_confidence: the student's confidence, shape `(B,)`.
+        gate_score: what the student's gate has compared: its confidence or the learned gate's score, shape
+            `(B,)`; the large model's confidence where that opens the second gate.
         teacher_prediction: the large model's answers, asked as the collaboration asks it.
         teacher_confidence: the large model's confidence, shape `(B,)`.
+        fused_prediction: answers of large and small models together; the large model's where nothing is
+            fused.
+        fused_confidence: confidence in these, shape `(B,)`.
         teacher_without_hint_prediction: the large model's answers without a hint; of a model that uses hints,
             only where every sample was to be asked about.
         teacher_without_hint_confidence: its confidence in these, shape `(B,)`.
         judge_logits: a classifier's logits, before any pruning, shape `(B, V)`.
         student_logits: a classifier's logits, before any pruning, shape `(B, V)`.
+        fused_distribution: a classifier's probabilities of large and small models together, shape `(B, V)`;
+            None where nothing is fused.
     """
 
     prediction: Any
@@ -146,12 +155,16 @@ class Outcome:
     judge_confidence: Tensor
     student_prediction: Any
     student_confidence: Tensor
+    gate_score: Tensor
     teacher_prediction: Any
     teacher_confidence: Tensor
+    fused_prediction: Any
+    fused_confidence: Tensor
     teacher_without_hint_prediction: Any
     teacher_without_hint_confidence: Tensor
     judge_logits: Tensor | None = None
     student_logits: Tensor | None = None
+    fused_distribution: Tensor | None = None
 
 
 def take(inputs: Any, rows: Tensor) -> Any:

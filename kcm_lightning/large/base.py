@@ -102,9 +102,10 @@ class LargeClassifier(LargeModel):
 
     def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
         """The most probable class of each sample, and as confidence its probability (equation 3)."""
-        confidence, prediction = most_probable(tempered(self.distribution(query)[:, 0], temperature))
+        distribution = self.distribution(query)[:, 0].float()
+        confidence, prediction = most_probable(tempered(distribution, temperature))
         prediction[confidence.isnan()] = NO_ANSWER
-        return Prediction(prediction, confidence)
+        return Prediction(prediction, confidence, distribution)
 
 
 def spread(labels: Tensor, confidences: Tensor, classes: int) -> Tensor:

@@ -70,4 +70,4 @@ def _unpacked(value: bytes, device: torch.device) -> CaptionAnswer:
     steps = TokenSteps(
         tokens=numbers[..., 0], topk_tokens=numbers[..., 1:], topk_probs=probs, end=head["end"]
     )
-    return CaptionAnswer([head["caption"]], sure, steps)
+    return CaptionAnswer([head["caption"]], sure, steps=steps)

@@ -48,7 +48,7 @@ class CaptionAnswer(Prediction):
         if steps is not None:
             columns = steps.tokens[own], steps.topk_tokens[own], steps.topk_probs[own]
             steps = TokenSteps(*columns, end=steps.end)
-        return CaptionAnswer(take(self.prediction, rows), self.confidence[own], steps)
+        return CaptionAnswer(take(self.prediction, rows), self.confidence[own], steps=steps)
 
 
 class LargeCaptioner(LargeModel):
@@ -93,7 +93,7 @@ def join(parts: list[CaptionAnswer]) -> CaptionAnswer:
     return CaptionAnswer(
         captions,
         confidence,
-        TokenSteps(
+        steps=TokenSteps(
             tokens=torch.cat([padded(own.tokens, -1) for own in steps]),
             topk_tokens=torch.cat([padded(own.topk_tokens, -1) for own in steps]),
             topk_probs=torch.cat([padded(own.topk_probs, 0) for own in steps]),

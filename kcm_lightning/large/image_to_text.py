@@ -155,7 +155,7 @@ class ImageToText(LargeCaptioner):
         captions = [None if bad else text for text, bad in zip(texts, broken.tolist(), strict=True)]
         confidence = caption_confidence(log_probs, counted).masked_fill(broken, float("nan"))
         steps = self._steps(made.logits, beams, tokens, counted) if with_steps else None
-        return CaptionAnswer(captions, confidence, steps)
+        return CaptionAnswer(captions, confidence, steps=steps)
 
     def _batch(self, paths: list[str], prompts: list[str] | None) -> dict[str, Tensor]:
         """What `generate` takes of images and prompts."""

@@ -1,7 +1,7 @@
 """KCMModule: judge, student and large model, trained by Algorithm 1 and answering by Algorithm 2."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor, collaborate
 from kcm_lightning.core.confidence import Temperatures, probabilities
 from kcm_lightning.core.distillation import Direction, gated_distillation
+from kcm_lightning.core.fusion import Fusion
+from kcm_lightning.core.learned_gate import LearnedGate
 from kcm_lightning.core.losses import JudgeLoss, judge_loss
 from kcm_lightning.core.partition import PartitionOrder, partition
 from kcm_lightning.core.predictions import Outcome, Prediction, Purpose, Query
@@ -45,6 +47,10 @@ class KCMModule(TwoPhases):
         distill_thresholds: confidences from which on large model and judge teach in distillation; the
             student's is not used.
         temperatures: divisors of each model's logits at inference, as `calibrate` finds them; 1 by default.
+        gate: what the student's gate compares with its threshold: "confidence", the default, the student's
+            own (equation 1); or the weights of a learned gate, as `calibrate` finds them.
+        fusion: weights of large and small models in the answer to a sample that goes to the large model, as
+            `calibrate` finds them; null, the default, is the large model alone, as in the paper.
         partition: who is asked first in distillation: "teacher_first", the default, or "printed", the judge
             first, as in the paper's Algorithm 1.
         direction: which KL divergence teaches the student (equations 4 and 5): "forward", the default,
@@ -74,6 +80,8 @@ class KCMModule(TwoPhases):
         thresholds: Thresholds = Thresholds(),
         distill_thresholds: Thresholds = Thresholds(),
         temperatures: Temperatures = Temperatures(),
+        gate: LearnedGate | Literal["confidence"] = "confidence",
+        fusion: Fusion | None = None,
         partition: PartitionOrder = "teacher_first",
         direction: Direction = "forward",
         distill_temperature: float = 1.0,
@@ -91,9 +99,15 @@ class KCMModule(TwoPhases):
             compile=compile,
         )
         check_temperature("--model.distill_temperature", distill_temperature)
+        if gate != "confidence" and second_gate == "teacher":
+            raise InputError(
+                "--model.gate: a learned gate scores the student's answers; with second_gate=teacher, it is "
+                "the large model's confidence that opens the gate: set gate to confidence"
+            )
         self.teacher: Any = teacher
         self.loss, self.partition, self.direction = loss, partition, direction
         self.thresholds, self.temperatures = thresholds, temperatures
+        self.gate, self.fusion = gate, fusion
         self.distill_thresholds, self.distill_temperature = distill_thresholds, distill_temperature
         self.second_gate, self.pruning, self.cache = second_gate, pruning, cache
         self.compare = not teacher.paid if compare is None else compare
@@ -225,8 +239,17 @@ class KCMModule(TwoPhases):
 
     @property
     def gates(self) -> Gates:
-        """Thresholds and second gate of now."""
-        return Gates(self.thresholds, self.temperatures.teacher, self.second_gate)
+        """What decides now who answers."""
+        learned = None if self.gate == "confidence" else self.gate
+        return Gates(
+            thresholds=self.thresholds,
+            teacher_temperature=self.temperatures.teacher,
+            second_gate=self.second_gate,
+            learned=learned,
+            fusion=self.fusion,
+            log_counts=self.class_counts.clamp_min(1).log() if learned or self.fusion else None,
+            pruning=self.pruning,
+        )
 
     @property
     def ask(self) -> Ask:

@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.fusion import Fusion
+from kcm_lightning.core.learned_gate import LearnedGate
 from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.utils.errors import InputError
@@ -15,20 +17,27 @@ from kcm_lightning.utils.plain_files import read_json, read_yaml
 
 NAME = "calibrated.yaml"
 _GATES = ("judge", "student")  # whose thresholds `calibrate` chooses
-_SETTINGS: dict[str, Any] = {"thresholds": Thresholds, "temperatures": Temperatures}
+_SETTINGS: dict[str, Any] = {
+    "thresholds": Thresholds,
+    "temperatures": Temperatures,
+    "gate": LearnedGate,
+    "fusion": Fusion,
+}
+_SWITCHED_OFF: dict[str, Any] = {"gate": "confidence", "fusion": None}
 
 
-def read_calibrated(path: str | Path) -> dict[str, dict[str, float | None]]:
-    """Thresholds and temperatures out of a file that `calibrate` has written.
+def read_calibrated(path: str | Path) -> dict[str, Any]:
+    """Thresholds and what goes with them out of a file that `calibrate` has written.
 
     No class can be named there: nothing of it is imported.
 
     Args:
-        path: YAML with `model.init_args.thresholds` and, for classes, `model.init_args.temperatures`.
+        path: YAML with `model.init_args.thresholds` and, for classes, `temperatures`, `gate` and `fusion`
+            beside them.
 
     Returns:
-        Numbers by the names of the models, of "thresholds" and of "temperatures", as far as the file has
-        them.
+        Of each of these, as far as the file has it, its numbers by name; "confidence" for a gate that is not
+        learned, None for no fusion.
 
     Raises:
         InputError: it holds anything else, or a number outside its range.
@@ -40,7 +49,10 @@ def read_calibrated(path: str | Path) -> dict[str, dict[str, float | None]]:
         if not isinstance(settings, dict):
             raise InputError(f"{path} holds no thresholds: it is none of those that `calibrate` writes")
     _refuse_others(path, settings, "model.init_args.", set(_SETTINGS))
-    return {name: _numbers(path, name, given) for name, given in settings.items()}
+    return {
+        name: given if name in _SWITCHED_OFF and given == _SWITCHED_OFF[name] else _numbers(path, name, given)
+        for name, given in settings.items()
+    }
 
 
 def chosen_for(configs: Iterable[str | Path], thresholds: Thresholds) -> dict[str, Any]:
@@ -117,8 +129,8 @@ def report_of(path: Path) -> dict[str, Any]:
 def _refuse_others(path: str | Path, tree: dict[str, Any], place: str, known: set[str]) -> None:
     if others := [f"{place}{name}" for name in tree if name not in known]:
         raise InputError(
-            f"{path} holds {', '.join(others[:3])}: a file of `calibrate` has thresholds and temperatures "
-            "alone; give other options on the command line, or in a configuration of another name"
+            f"{path} holds {', '.join(others[:3])}: a file of `calibrate` has thresholds, temperatures, gate "
+            "and fusion alone; give other options on the command line, or in a configuration of another name"
         )
 
 

@@ -25,6 +25,7 @@ from kcm_lightning.utils.tables import percent
 SMALL = ("judge", "student")
 # prefix of the columns of what each model says alone
 ALONE = {"judge": "judge", "student": "student", "teacher": "teacher_without_hint"}
+COLUMNS = ALONE | {"both": "fused"}  # and all of them together
 
 
 def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         "unanswered": {"kcm": int((called & (columns["teacher_prediction"] == NO_ANSWER)).sum())},
         "accuracy": {"kcm": by_region(columns["prediction"] == target)},
     }
-    right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in ALONE.items()}
+    right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in COLUMNS.items()}
     result["accuracy"]["judge"] = by_region(right["judge"])
     if all((columns[f"{prefix}_prediction"] != -1).all() for prefix in ALONE.values()):
         _compare(result, columns, right, in_region)
@@ -74,12 +75,18 @@ def _compare(
     target = columns["target"]
     without = columns["teacher_without_hint_prediction"] == NO_ANSWER
     result["unanswered"]["teacher"] = int(without.sum())
-    rate = result["lm_rate"]["called"]
-    for who in ("student", "teacher"):
-        result["accuracy"][who] = {name: _mean(right[who][rows]) for name, rows in in_region.items()}
+    rate, routed = result["lm_rate"]["called"], routed_right(columns)
+    shown = {who: right[who] for who in ("student", "teacher")}
+    if is_fused(columns):
+        alone = torch.where(
+            columns["route"] == Route.TEACHER, columns["teacher_prediction"], columns["prediction"]
+        )
+        shown |= {"both": right["both"], "unfused": alone == target}
+    for who, own in shown.items():
+        result["accuracy"][who] = {name: _mean(own[rows]) for name, rows in in_region.items()}
     for router, accuracy in (("random", random_accuracy), ("oracle", oracle_accuracy)):
         result["accuracy"][router] = {
-            name: accuracy(rate, right["student"][rows], right["teacher"][rows]) if rows.any() else None
+            name: accuracy(rate, right["student"][rows], routed[rows]) if rows.any() else None
             for name, rows in in_region.items()
         }
     overall = {name: values["overall"] for name, values in result["accuracy"].items()}
@@ -87,7 +94,7 @@ def _compare(
         share = (overall["kcm"] - overall["random"]) / (overall["oracle"] - overall["random"])
         result["share_of_oracle_gain"] = share
     result["kcm_against_random"] = against_random(
-        columns["prediction"] == target, columns["called"], right["student"], right["teacher"]
+        columns["prediction"] == target, columns["called"], right["student"], routed
     )
     better = int((columns["prediction"] == target)[~right["teacher"]].sum())
     worse = int((columns["prediction"] != target)[right["teacher"]].sum())
@@ -97,6 +104,11 @@ def _compare(
     result["expected_calibration_error"] = {
         who: _calibration_error(confidence[who], right[who]) for who in SMALL
     }
+    answered = ~columns["fused_confidence"].isnan()
+    if is_fused(columns) and answered.any():
+        result["expected_calibration_error"]["both"] = _calibration_error(
+            columns["fused_confidence"][answered].float(), right["both"][answered]
+        )
     if all(f"{who}_logits" in columns for who in SMALL):
         said = {who: probabilities(columns[f"{who}_logits"]).max(-1) for who in SMALL}
         result["expected_calibration_error_untempered"] = {
@@ -106,6 +118,17 @@ def _compare(
                 indices, columns[f"{who}_prediction"]
             )  # else classes were pruned, which logits do not know
         }
+
+
+def is_fused(columns: Columns) -> bool:
+    """Whether large and small models together answer what goes to the large model."""
+    return "fused_distribution" in columns
+
+
+def routed_right(columns: Columns) -> Tensor:
+    """Whether the answer to a sample that goes to the large model is right, shape `(N,)`."""
+    prefix = COLUMNS["both" if is_fused(columns) else "teacher"]
+    return columns[f"{prefix}_prediction"] == columns["target"]
 
 
 def _calibration_error(confidence: Tensor, right: Tensor) -> float:
@@ -120,7 +143,9 @@ TITLES = {
     "judge": "Small (judge)",
     "student": "Student",
     "teacher": "Large",
+    "both": "Both on all",
     "kcm": "KCM",
+    "unfused": "KCM, not fused",
     "random": "Random router",
     "oracle": "Oracle router",
 }
@@ -138,7 +163,7 @@ def title_of(who: str, summary: dict[str, Any]) -> str:
 
 def lm_rates(shown: list[str], called: str) -> list[str]:
     """Cells of a table's row of LM rates: `called` for whoever routes, 0 or 100 for each model alone."""
-    alone = {"judge": "0.00", "student": "0.00", "teacher": "100.00"}
+    alone = {"judge": "0.00", "student": "0.00", "teacher": "100.00", "both": "100.00"}
     return [alone.get(who, called) for who in shown]
 
 
@@ -152,7 +177,10 @@ def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: str) -> None:
-    """Draws accuracy against LM rate: student's confidence, random router, oracle, and KCM as it ran.
+    """Draws accuracy against LM rate: KCM's gate and answers at every threshold, and what they compare with.
+
+    These are KCM as the paper prints it, where the gate is learned or answers are fused, the random router,
+    the oracle, and KCM as it ran.
 
     Args:
         path: PNG file; an SVG is written beside it.
@@ -161,19 +189,25 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
         title: title of the figure.
     """
     student = columns["student_prediction"] == columns["target"]
-    teacher = columns["teacher_without_hint_prediction"] == columns["target"]
-    rates, accuracy = routing_curve(columns["student_confidence"], student, teacher)
+    alone = columns["teacher_without_hint_prediction"] == columns["target"]
+    routed = routed_right(columns)
+    rates, accuracy = routing_curve(columns["gate_score"], student, routed)
+    as_printed = routing_curve(columns["student_confidence"], student, alone)[1]
+    is_learned = not torch.equal(columns["gate_score"], columns["student_confidence"])
     few = torch.linspace(0, 1, 101).tolist()  # the routers are straight lines, the oracle with a bend or two
     overall = {who: values["overall"] for who, values in summary["accuracy"].items()}
+    names = ["learned gate"] * is_learned + ["fused answers"] * is_fused(columns)
     curve = Curve(
         measure="accuracy, %",
         unit=" %",
         rates=rates,
         values=accuracy,
         half_width=1.96 * (accuracy * (1 - accuracy) / len(student)).sqrt(),
+        name=" and ".join(names) or "by the student's confidence",
+        as_printed=as_printed if names else None,
         routers={
-            "random router": [random_accuracy(rate, student, teacher) for rate in few],
-            "oracle router (knows what is right)": [oracle_accuracy(rate, student, teacher) for rate in few],
+            "random router": [random_accuracy(rate, student, routed) for rate in few],
+            "oracle router (knows what is right)": [oracle_accuracy(rate, student, routed) for rate in few],
         },
         judge=overall["judge"],
         student=overall["student"],

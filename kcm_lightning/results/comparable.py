@@ -16,6 +16,8 @@ _TRAINER = (*LENGTH, "limit_test_batches", "precision", "gradient_clip_val", "ac
 _NOT_A_VARIANT = {
     "thresholds",
     "temperatures",
+    "gate",
+    "fusion",
     "cache",
     "judge_ckpt",
     "category",
@@ -79,14 +81,17 @@ def variant_of(figures: Figures) -> dict[str, Any]:
 
 def _gates(figures: Figures) -> str | None:
     """Thresholds by hand, or the target that `calibrate` has chosen them for, others for each seed."""
+    more = [" with a learned gate"] if isinstance(figures.get("gate"), dict) else []
+    more += [" fused"] if figures.get("fusion") else []
     if target := (figures.get("calibrated") or {}).get("target"):
-        return str(target)
+        return ",".join([str(target), *more])
     # results of earlier versions do not have the target: `calibrate` fits temperatures, where there are any
     if "accuracy" not in figures or set(figures.get("temperatures", {}).values()) != {1.0}:
         return None
-    return "thresholds " + ", ".join(
+    thresholds = ", ".join(
         f"{who} {'null' if value is None else f'{value:g}'}" for who, value in figures["thresholds"].items()
     )
+    return ",".join([f"thresholds {thresholds}", *more])
 
 
 def labels(groups: list[dict[str, Any]], shown: int) -> list[str]:

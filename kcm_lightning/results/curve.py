@@ -11,6 +11,7 @@ from kcm_lightning.utils.files import write_figure
 
 # Okabe and Ito's colors, which color-blind readers tell apart
 _BLUE, _ORANGE, _GREEN, _GRAY, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#595959", "#CC79A7"
+_SKY = "#56B4E9"
 _LEFT, _RIGHT = -24, 124  # ends of the axis of LM rates, with room for names beside 0 and 100 %
 
 
@@ -30,6 +31,9 @@ class Curve:
         large: quality of the large model alone.
         kcm: LM rate and quality of the collaboration as it ran.
         verdict: a sentence below the title; may be empty.
+        name: what decides along the curve.
+        as_printed: quality at the same rates by the student's confidence and the large model alone, as the
+            paper prints it, shape `(R,)`; None where that is the curve itself.
     """
 
     measure: str
@@ -43,6 +47,8 @@ class Curve:
     large: float
     kcm: tuple[float, float]
     verdict: str = ""
+    name: str = "by the student's confidence"
+    as_printed: Tensor | None = None
 
 
 def write_curves(path: Path, title: str, curves: Sequence[Curve]) -> None:
@@ -79,7 +85,10 @@ def figure_of(title: str, curves: Sequence[Curve]) -> Any:
 def _draw(axes: Any, curve: Curve) -> None:
     rates, values, half = 100 * curve.rates, 100 * curve.values, 100 * curve.half_width
     axes.fill_between(rates, values - half, values + half, color=_BLUE, alpha=0.15, linewidth=0)
-    axes.plot(rates, values, color=_BLUE, linewidth=2.5, label="by the student's confidence, 95 % interval")
+    axes.plot(rates, values, color=_BLUE, linewidth=2.5, label=f"{curve.name}, 95 % interval")
+    if curve.as_printed is not None:
+        label = "as printed: confidence, large model alone"
+        axes.plot(rates, 100 * curve.as_printed, color=_SKY, linewidth=2, label=label)
     for (name, router), style, color in zip(
         curve.routers.items(), ("--", ":"), (_GRAY, _PURPLE), strict=False
     ):

@@ -144,6 +144,7 @@ def keep(
     known = {
         "run_id": (began and began.run_id) or uuid.uuid4().hex[:16],  # of its checkpoints and thresholds
         "class_names": data.class_names,
+        "class_counts": data.class_counts.tolist() if data.class_names else None,
         "image_shape": data.image_shape,
         "fingerprint": data.fingerprint(),
         "large_model": large_model,

@@ -41,6 +41,10 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     against = found.get("kcm_against_teacher")
     if against and "difference" in against:
         lines.append(f"KCM - large model alone: {_signed(against)} points; {_compared(against)}.")
+        accuracy = found.get("accuracy", {})
+        if "unfused" in accuracy:
+            gain = 100 * (accuracy["kcm"]["overall"] - accuracy["unfused"]["overall"])
+            lines.append(f"Of this, fusion brings {gain:+.2f} points; the rest is routing.")
     elif against:
         lines += [f"KCM - large model alone, {name} x 100: {_signed(own)}." for name, own in against.items()]
     lines += verdicts(found)
@@ -78,6 +82,10 @@ def _compared(counts: Mapping[str, Any]) -> str:
     return f"KCM alone is right on {counts['better']:,}, the large model alone on {counts['worse']:,}"
 
 
+def _weights(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in weights.items() if value)
+
+
 def _origin(found: Figures) -> list[str]:
     """How the figures were made, so that another person can make them again."""
     gates = [
@@ -99,6 +107,10 @@ def _origin(found: Figures) -> list[str]:
     if temperatures := found.get("temperatures"):
         said = ", ".join(f"{who} {value:.4g}" for who, value in temperatures.items())
         lines.append(f"Temperatures: {said}.")
+    if isinstance(weights := found.get("gate"), dict):
+        lines.append(f"Score of the student's gate, learned: {_weights(weights)}.")
+    if weights := found.get("fusion"):
+        lines.append(f"Answers of the large model are fused with the small ones: {_weights(weights)}.")
     lines += [
         f"Command: `{found['command']}`",
         f"Seed {found['seed']}, commit {found.get('commit') or 'unknown'}, {versions}.",

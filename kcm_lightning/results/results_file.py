@@ -79,6 +79,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "options": lambda value: isinstance(value, dict),
     "options or null": lambda value: isinstance(value, dict | None),
     "numbers": _table(_is_number),
+    "numbers or null": lambda value: value is None or _KINDS["numbers"](value),
+    "weights or word": lambda value: value == "confidence" or _KINDS["numbers"](value),
     "numbers or nulls": _table(lambda value: value is None or _is_number(value)),
     "tables": _table(_table(lambda value: value is None or _is_number(value))),
     "tables with overall": lambda value: (
@@ -103,6 +105,8 @@ _COLLABORATION = _WHERE_FROM | {
     "lm_rate.called": "number",
     "thresholds": "numbers or nulls",
     "temperatures": "numbers",
+    "gate?": "weights or word",
+    "fusion?": "numbers or null",
     "command": "text",
     "data.name": "text",
     "data.title?": "text",

@@ -27,6 +27,7 @@ _SAME_RESULTS = {
     "retries",
     "timeout",
 }
+_OF_CALIBRATE = {"thresholds", "temperatures", "gate", "fusion"}
 _CONTENT = ("samples", "large_model", "test_split", "class_names")
 _LONGEST = 60  # characters of a folder's name
 
@@ -99,7 +100,7 @@ def _name(differ: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> st
     """
     # the number of samples follows from the options that have a name of their own
     ordered = sorted(differ, key=lambda name: ("thresholds" not in name.split("."), name == "samples", name))
-    said = [name for name in ordered if not {"thresholds", "temperatures"} & set(name.split("."))]
+    said = [name for name in ordered if not _OF_CALIBRATE & set(name.split("."))]
     if calibrated:
         words = [str(calibrated["target"])]
     else:

@@ -184,6 +184,8 @@ class ResultsWriter(L.Callback):
         gates: dict[str, Any] = {}
         if hasattr(module, "thresholds"):
             gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
+            gates["gate"] = module.gate if module.gate == "confidence" else asdict(module.gate)
+            gates["fusion"] = None if module.fusion is None else asdict(module.fusion)
             gates["calibrated"] = chosen_for(self.configs, module.thresholds)
         facts = provenance(trainer, self.config, self.large_model, self.fitted)
         if "checkpoint" in facts and Path(trainer.ckpt_path).resolve().parent.parent != self.folder.resolve():

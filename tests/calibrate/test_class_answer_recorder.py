@@ -36,10 +36,10 @@ def test_a_student_that_agrees_with_the_judge_closes_no_gate():
     plain, _ = recorded(None)
     assert plain.student_doubt.max() == 0
     for how in ("mask", "zero"):
-        pruned, temperatures = recorded(Pruning([0], how))
-        assert pruned.student_doubt.max() == 0 and temperatures.student > 0
+        pruned, found = recorded(Pruning([0], how))
+        assert pruned.student_doubt.max() == 0 and found.temperatures.student > 0
         assert judge_threshold(pruned) == judge_threshold(plain) == plain.judge_confidence.min()
-        assert pruned.student_confidence.mean() < plain.student_confidence.mean()
+        assert pruned.gate_score.mean() < plain.gate_score.mean()
 
 
 class Silent(Certain):

@@ -18,7 +18,8 @@ def synthetic(samples: int, seed: int = 0) -> ClassAnswers:
     judge, student = (torch.rand(samples, generator=generator) for _ in range(2))
     rights = [torch.rand(samples, generator=generator) < c for c in (judge, student)]
     doubt = (student - judge).clamp_min(0)
-    return ClassAnswers(judge, student, doubt, *rights, torch.rand(samples, generator=generator) < 0.7)
+    teacher, fused = (torch.rand(samples, generator=generator) < share for share in (0.7, 0.75))
+    return ClassAnswers(judge, student, doubt, *rights, teacher_right=teacher, fused_right=fused)
 
 
 def replay(answers: ClassAnswers, thresholds: Thresholds) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,11 +42,22 @@ def test_replay_is_the_loop_over_samples():
     for i in range(300):
         if answers.judge_confidence[i] >= 0.8:
             expected = answers.judge_right[i], False
-        elif answers.student_confidence[i] >= 0.6:
+        elif answers.gate_score[i] >= 0.6:
             expected = answers.student_right[i], False
         else:
-            expected = answers.teacher_right[i], True
+            expected = answers.fused_right[i], True
         assert (right[i].item(), called[i].item()) == (expected[0].item(), expected[1])
+
+
+def test_a_drop_is_against_the_large_model_alone():
+    """Fused answers are better than its own, so that even no drop leaves room for the small models."""
+    answers = synthetic(2000)
+    routes = answers.routes(choose_thresholds(answers, Target("accuracy_drop", 0.0)))
+    alone = answers.teacher_right.double().mean()
+    assert answers.quality_of_large("accuracy") == alone < answers.fused_right.double().mean()
+    assert answers.quality(routes, "accuracy") >= alone and (routes != Route.TEACHER).any()
+    against = answers.intervals(routes, 0.95)["accuracy_minus_teacher"]["mean"]
+    assert against == pytest.approx(answers.quality(routes, "accuracy") - alone.item())
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.75, 1.0])
@@ -108,7 +120,8 @@ def test_judge_costs_on_unseen_data_what_was_expected():
         judge_right = torch.where(
             differs, (chance >= student) & (chance < student + (1 - student) / 2), chance < student
         )
-        return ClassAnswers(judge, student, doubt, judge_right, chance < student, chance < 2)
+        every = chance < 2
+        return ClassAnswers(judge, student, doubt, judge_right, chance < student, every, fused_right=every)
 
     unseen, tolerance = draw(100_000, 99), 0.005
     for seed in range(5):

@@ -43,7 +43,7 @@ class Counting(LargeCaptioner):
         confidence = torch.tensor(
             [float("nan") if caption is None else len(caption) / 100 for caption in captions]
         )
-        return CaptionAnswer(captions, confidence, self._steps(inputs) if with_steps else None)
+        return CaptionAnswer(captions, confidence, steps=self._steps(inputs) if with_steps else None)
 
     def _steps(self, inputs):
         lengths = [len(path) for path in inputs]

@@ -251,7 +251,7 @@ def test_long_captions_of_the_large_model_are_cut(walls, tmp_path):
         torch.arange(5).repeat(2, 1), torch.arange(4).repeat(2, 5, 1), torch.full((2, 5, 4), 0.25), end=2
     )
     module.vocabulary.units = list(range(10, 24))
-    targets = module._targets_of(CaptionAnswer(["x", "y"], torch.ones(2), steps), torch.device("cpu"))
+    targets = module._targets_of(CaptionAnswer(["x", "y"], torch.ones(2), steps=steps), torch.device("cpu"))
     assert targets.tokens.shape == (2, 3) and targets.topk_probs.shape[:2] == (2, 3)
 
 
