@@ -32,12 +32,15 @@ class Answers:
         label: class names, or captions.
         confidence: confidence of whoever answered, fractions in [0, 1], shape `(B,)`.
         route: who answered each input.
+        distribution: probabilities of the classes of whoever answered, of large and small models together
+            where answers are fused, shape `(B, V)`; None for captions.
     """
 
     prediction: Tensor | list[str]
     label: list[str]
     confidence: Tensor
     route: list[Route]
+    distribution: Tensor | None = None
 
 
 class Run:
@@ -83,6 +86,7 @@ class Run:
             label=[str(self.class_names[i]) for i in prediction.tolist()] if is_class else prediction,
             confidence=outcome.confidence,
             route=[Route(code) for code in outcome.route.tolist()],
+            distribution=outcome.distribution,
         )
 
 

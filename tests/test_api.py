@@ -13,6 +13,10 @@ import yaml
 
 import kcm_lightning
 from kcm_lightning.api import Run
+from kcm_lightning.core.fusion import Fusion
+from kcm_lightning.core.learned_gate import LearnedGate
+from kcm_lightning.core.predictions import Query
+from kcm_lightning.data import DigitsLT
 from kcm_lightning.utils.errors import InputError
 from tests.run_commands import kcm
 
@@ -62,6 +66,40 @@ def test_gates_out_of_a_file_of_calibrate(run):
     own = kcm_lightning.load(run).module.thresholds
     calibrated(run, thresholds={"judge": 0.7})  # what it does not say stays as it is in the run
     assert vars(kcm_lightning.load(run, calibrated=file).module.thresholds) == vars(own) | {"judge": 0.7}
+
+
+def test_a_learned_gate_and_a_fusion_out_of_a_file_of_calibrate(run):
+    """Answers have the distribution of all models together; null and confidence switch them off."""
+    weights = {"teacher": 0.5, "judge": 1.5, "student": 0.0, "class_count": -0.2}
+    gate = {"intercept": -1.0, "student_margin": 0.3}
+    closed = {"judge": None, "student": None, "teacher": 0.5}
+    file = calibrated(run, thresholds=closed, gate=gate, fusion=weights)
+    loaded = kcm_lightning.load(run, calibrated=file)
+    assert loaded.module.gate == LearnedGate(**gate) and loaded.module.fusion == Fusion(**weights)
+    data = DigitsLT()
+    data.setup()
+    images = data.images[data.positions["test"][:8]]
+    answers = loaded.answer(images)
+    batch = data.batch_of(images)
+    log_probs = loaded.module.judge(batch["small"]).log_softmax(-1)
+    large = loaded.module.teacher.distribution(Query(images))[:, 0].log()
+    wanted = (0.5 * large + 1.5 * log_probs - 0.2 * data.class_counts.log()).softmax(-1)
+    assert {route.name for route in answers.route} == {"TEACHER"}
+    torch.testing.assert_close(answers.distribution, wanted, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(answers.confidence, wanted.amax(-1), atol=1e-5, rtol=1e-4)
+    assert torch.equal(answers.prediction, wanted.argmax(-1))
+    off = kcm_lightning.load(run, calibrated=calibrated(run, gate="confidence", fusion=None)).module
+    assert off.gate == "confidence" and off.fusion is None
+
+
+def test_a_run_that_does_not_know_its_class_counts_has_no_learned_gate(run):
+    """Runs of earlier versions do not."""
+    known = json.loads((run / "data.json").read_text())
+    del known["class_counts"]
+    (run / "data.json").write_text(json.dumps(known))
+    kcm_lightning.load(run)
+    with pytest.raises(InputError, match="has no class_counts, which a learned gate and a fusion need"):
+        kcm_lightning.load(run, calibrated=calibrated(run, fusion={"teacher": 1.0, "judge": 0.5}))
 
 
 def test_nothing_that_a_file_of_calibrate_names_is_imported(run, monkeypatch):

@@ -8,7 +8,7 @@ from kcm_lightning.calibrate.answers import ClassAnswers
 from kcm_lightning.calibrate.fit_fusion import fit_fusion
 from kcm_lightning.calibrate.fit_gate import fit_gate, routes_better
 from kcm_lightning.calibrate.temperatures import fit_temperature
-from kcm_lightning.core.confidence import Temperatures, probabilities
+from kcm_lightning.core.confidence import Temperatures, probabilities, tempered
 from kcm_lightning.core.fusion import fusion_features
 from kcm_lightning.core.learned_gate import gate_features
 from kcm_lightning.core.predictions import Outcome, Query
@@ -79,9 +79,9 @@ class ClassRecorder(Recorder):
         if not self.fuse or answered.sum() < _FEWEST:
             return teacher_right, teacher_right
         features = fusion_features(
-            teacher=believed[answered],
-            judge_logits=columns["judge_logits"][answered],
-            student_logits=columns["student_logits"][answered],
+            teacher=tempered(believed[answered], found.temperatures.teacher),
+            judge_logits=columns["judge_logits"][answered] / found.temperatures.judge,
+            student_logits=columns["student_logits"][answered] / found.temperatures.student,
             log_counts=self._log_counts,
         )
         fitted = fit_fusion(features, target[answered])

@@ -1,13 +1,13 @@
 """Algorithm 2 on a batch: judge, gate, student, gate, large model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kcm_lightning.core.confidence import check_confidence, most_probable, probabilities
+from kcm_lightning.core.confidence import Temperatures, check_confidence, most_probable, probabilities
 from kcm_lightning.core.fusion import Fusion, fuse
 from kcm_lightning.core.learned_gate import LearnedGate, gate_features
 from kcm_lightning.core.predictions import (
@@ -55,7 +55,7 @@ class Gates:
 
     Args:
         thresholds: the thresholds of inference.
-        teacher_temperature: divisor of the large model's logits.
+        temperatures: divisors of each model's logits.
         second_gate: "student"; or "teacher" for Algorithm 2 as printed, which calls the large model for every
             sample that the judge does not keep.
         learned: scores the student's answers in place of its confidence; None for equation 1.
@@ -65,7 +65,7 @@ class Gates:
     """
 
     thresholds: Thresholds
-    teacher_temperature: float = 1.0
+    temperatures: Temperatures = field(default_factory=Temperatures)
     second_gate: SecondGate = "student"
     learned: LearnedGate | None = None
     fusion: Fusion | None = None
@@ -82,15 +82,17 @@ class Gates:
         )
         return self.learned.score(features).nan_to_num(0)
 
-    def fused(self, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction) -> Prediction:
-        """The answers of the models together; the large model's where nothing is fused."""
-        if self.fusion is None or teacher.distribution is None:
-            return teacher
+    def fused(
+        self, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction
+    ) -> Prediction | None:
+        """The answers of the models together; None where nothing is fused."""
+        if self.fusion is None:
+            return None
         distribution = fuse(
             self.fusion,
-            teacher=teacher.distribution,
-            judge_logits=_known(judge.logits),
-            student_logits=_known(student.logits),
+            teacher=_known(teacher.distribution),
+            judge_logits=_known(judge.logits) / self.temperatures.judge,
+            student_logits=_known(student.logits) / self.temperatures.student,
             log_counts=_known(self.log_counts),
         )
         confidence, prediction = most_probable(distribution)
@@ -126,7 +128,7 @@ def collaborate(
     if len(rows := (passed_on if ask is Ask.NOBODY else every).nonzero().squeeze(1)):
         student = _checked(roles.student(take(batch["small"], rows))).scatter(rows, len(every))
 
-    call = _TeacherCall(batch, roles.teacher, student, gates.teacher_temperature, purpose)
+    call = _TeacherCall(batch, roles.teacher, student, gates.temperatures.teacher, purpose)
     if gates.second_gate == "teacher":
         called = passed_on
         teacher = call(every if ask is Ask.EVERYONE else called)
@@ -138,13 +140,14 @@ def collaborate(
         called = routes == Route.TEACHER
         teacher = call(every if ask is Ask.EVERYONE else called)
     fused = gates.fused(teacher, judge, student)
+    last = fused or teacher
     routes[(routes == Route.TEACHER) & teacher.confidence.isnan()] = Route.STUDENT
     without_hint = teacher
     if roles.teacher.uses_hint:
         without_hint = call(every, with_hint=False) if ask is Ask.EVERYONE else teacher.not_asked()
     return Outcome(
-        prediction=_by_route(routes, [judge.prediction, student.prediction, fused.prediction]),
-        confidence=_by_route(routes, [judge.confidence, student.confidence, fused.confidence]),
+        prediction=_by_route(routes, [judge.prediction, student.prediction, last.prediction]),
+        confidence=_by_route(routes, [judge.confidence, student.confidence, last.confidence]),
         route=routes,
         called=called,
         judge_prediction=judge.prediction,
@@ -154,13 +157,13 @@ def collaborate(
         gate_score=second,
         teacher_prediction=teacher.prediction,
         teacher_confidence=teacher.confidence,
-        fused_prediction=fused.prediction,
-        fused_confidence=fused.confidence,
         teacher_without_hint_prediction=without_hint.prediction,
         teacher_without_hint_confidence=without_hint.confidence,
         judge_logits=judge.logits,
         student_logits=student.logits,
-        fused_distribution=None if gates.fusion is None else fused.distribution,
+        distribution=_by_route(routes, [judge.distribution, student.distribution, last.distribution]),
+        fused_prediction=None if fused is None else fused.prediction,
+        fused_confidence=None if fused is None else fused.confidence,
     )
 
 
@@ -223,7 +226,9 @@ def _known(values: Tensor | None) -> Tensor:
 
 
 def _by_route(routes: Tensor, values: list[Any]) -> Any:
-    """Of each sample, the value of whoever answered it."""
+    """Of each sample, the value of whoever answered it; None for what captions do not have."""
+    if values[0] is None:
+        return None
     if isinstance(values[0], Tensor):
-        return torch.stack(values).gather(0, routes.unsqueeze(0)).squeeze(0)
+        return torch.stack(values)[routes, torch.arange(len(routes), device=routes.device)]
     return [values[who][row] for row, who in enumerate(routes.tolist())]

@@ -19,8 +19,8 @@ class Fusion:
     """Weights of the models in the answer to a sample that goes to the large model; `calibrate` finds them.
 
     With `log n` for the log of each class's number of training samples, the fused probabilities are
-    `softmax(teacher log p_teacher + judge log p_judge + student log p_student + class_count log n)`. They are
-    those of the models' own logits, before any temperature.
+    `softmax(teacher log p_teacher + judge log p_judge + student log p_student + class_count log n)`, each
+    model's with its temperature.
 
     Args:
         teacher: weight of the large model, at least 0.
@@ -48,9 +48,9 @@ def fusion_features(
     """What the weights of a `Fusion` are of, in their order.
 
     Args:
-        teacher: the large model's probabilities, shape `(B, V)`.
-        judge_logits: shape `(B, V)`.
-        student_logits: shape `(B, V)`.
+        teacher: the large model's probabilities, temperature applied, shape `(B, V)`.
+        judge_logits: divided by the temperature, before any pruning, shape `(B, V)`.
+        student_logits: as `judge_logits`, shape `(B, V)`.
         log_counts: log of each class's number of training samples, shape `(V,)`.
 
     Returns:

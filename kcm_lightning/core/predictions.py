@@ -26,8 +26,7 @@ class Prediction:
         prediction: class indices of shape `(B,)`, or B captions; `NO_ANSWER` or None where there is no
             answer.
         confidence: fractions in [0, 1], float32, shape `(B,)`; NaN where there is no answer.
-        distribution: a classifier's probabilities, shape `(B, V)`: a small model's with its temperature, the
-            large model's without.
+        distribution: a classifier's probabilities, temperature applied, shape `(B, V)`.
     """
 
     prediction: Any
@@ -135,16 +134,15 @@ class Outcome:
             `(B,)`; the large model's confidence where that opens the second gate.
         teacher_prediction: the large model's answers, asked as the collaboration asks it.
         teacher_confidence: the large model's confidence, shape `(B,)`.
-        fused_prediction: answers of large and small models together; the large model's where nothing is
-            fused.
-        fused_confidence: confidence in these, shape `(B,)`.
         teacher_without_hint_prediction: the large model's answers without a hint; of a model that uses hints,
             only where every sample was to be asked about.
         teacher_without_hint_confidence: its confidence in these, shape `(B,)`.
         judge_logits: a classifier's logits, before any pruning, shape `(B, V)`.
         student_logits: a classifier's logits, before any pruning, shape `(B, V)`.
-        fused_distribution: a classifier's probabilities of large and small models together, shape `(B, V)`;
-            None where nothing is fused.
+        distribution: a classifier's probabilities of whoever answered, shape `(B, V)`.
+        fused_prediction: answers of large and small models together, about the samples that the large model
+            was asked about; None where nothing is fused.
+        fused_confidence: confidence in these, shape `(B,)`.
     """
 
     prediction: Any
@@ -158,13 +156,13 @@ class Outcome:
     gate_score: Tensor
     teacher_prediction: Any
     teacher_confidence: Tensor
-    fused_prediction: Any
-    fused_confidence: Tensor
     teacher_without_hint_prediction: Any
     teacher_without_hint_confidence: Tensor
     judge_logits: Tensor | None = None
     student_logits: Tensor | None = None
-    fused_distribution: Tensor | None = None
+    distribution: Tensor | None = None
+    fused_prediction: Tensor | None = None
+    fused_confidence: Tensor | None = None
 
 
 def take(inputs: Any, rows: Tensor) -> Any:

@@ -79,6 +79,7 @@ class KCMDataModule(L.LightningDataModule):
         vocab_size: tokens that `small` is made of; None for images.
         image_shape: channels, height and width of every image in `large`; None for other data. A run keeps
             it, so that it answers to images of this shape alone.
+        distill_balance: how far distillation evens out the classes, from 0 to 1.
     """
 
     trainer: L.Trainer  # there before a batch is asked for
@@ -93,6 +94,7 @@ class KCMDataModule(L.LightningDataModule):
     lengths: Tensor | None = None
     vocab_size: int | None = None
     image_shape: tuple[int, ...] | None = None
+    distill_balance: float = 0.0
 
     def __init__(self, batch_size: int, eval_batch_size: int, distill_split: DistillSplit):
         super().__init__()

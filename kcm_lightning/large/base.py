@@ -102,8 +102,8 @@ class LargeClassifier(LargeModel):
 
     def answer(self, query: Query, temperature: float = 1.0) -> Prediction:
         """The most probable class of each sample, and as confidence its probability (equation 3)."""
-        distribution = self.distribution(query)[:, 0].float()
-        confidence, prediction = most_probable(tempered(distribution, temperature))
+        distribution = tempered(self.distribution(query)[:, 0].float(), temperature)
+        confidence, prediction = most_probable(distribution)
         prediction[confidence.isnan()] = NO_ANSWER
         return Prediction(prediction, confidence, distribution)
 

@@ -25,7 +25,7 @@ from kcm_lightning.module.optimizers import Phase, check_finite
 from kcm_lightning.module.sample_lookup import SampleLookup
 from kcm_lightning.module.two_phases import TwoPhases
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.ranges import check_temperature
+from kcm_lightning.utils.ranges import check_number, check_temperature
 
 
 class KCMModule(TwoPhases):
@@ -58,6 +58,9 @@ class KCMModule(TwoPhases):
             target's most probable class.
         distill_temperature: temperature, from 0.001 to 1000, that softens both sides of the KL divergence; 1,
             the default, changes nothing.
+        label_share: share of the label in what the student learns of samples whose labels are known, by
+            `loss`, from 0, the default and the paper, to 1; the rest is equations 4 and 5. Of held-out
+            samples no label is used.
         second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as in the
             paper's Algorithm 2, which calls the large model for every sample that the judge does not keep.
         pruning: classes that the student leaves to the others at inference (MCM); null, the default, is none.
@@ -85,6 +88,7 @@ class KCMModule(TwoPhases):
         partition: PartitionOrder = "teacher_first",
         direction: Direction = "forward",
         distill_temperature: float = 1.0,
+        label_share: float = 0.0,
         second_gate: SecondGate = "student",
         pruning: Pruning | None = None,
         cache: str | None = None,
@@ -105,7 +109,11 @@ class KCMModule(TwoPhases):
                 "the large model's confidence that opens the gate: set gate to confidence"
             )
         self.teacher: Any = teacher
+        check_number("--model.label_share", label_share, low=0, high=1)
+        if label_share and loss == "tlc":
+            raise InputError("--model.label_share: the loss tlc is of several experts: set the share to 0")
         self.loss, self.partition, self.direction = loss, partition, direction
+        self.label_share = label_share
         self.thresholds, self.temperatures = thresholds, temperatures
         self.gate, self.fusion = gate, fusion
         self.distill_thresholds, self.distill_temperature = distill_thresholds, distill_temperature
@@ -179,6 +187,7 @@ class KCMModule(TwoPhases):
             if self.cache and self.distill_thresholds.teacher is not None:
                 self.teacher.distribution(Query(batch["large"], believed, batch["index"], Purpose.FIT))
         self._recorded = SampleLookup(torch.cat(sample_ids), torch.cat(answers))
+        self._held_out = torch.tensor(self.data.splits().get("pool", []), device=self.device)
 
     def _distill_targets(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """What judge and large model believe, each `(B, 1, V)`, and who teaches each sample, `(B,)`."""
@@ -214,12 +223,22 @@ class KCMModule(TwoPhases):
                 direction=self.direction,
                 temperature=self.distill_temperature,
             )
-            return torch.stack(equations).mean(1)
+            each = torch.stack(equations)  # (2, B)
+            if self.label_share:
+                each = self._with_labels(each, logits[:, 0], batch["target"][rows], batch["index"][rows])
+            return each.mean(1)  # (2,), or (3,) with labels
 
         both = own * losses(torch.arange(len(parts), device=parts.device))
         if own < 1:
             both = both + (1 - own) * losses(partner)
         return self._log_student(both, parts)
+
+    def _with_labels(self, equations: Tensor, logits: Tensor, labels: Tensor, sample_ids: Tensor) -> Tensor:
+        """Equations 4 and 5 with less weight, and the loss of labels that may be used, shape `(3, B)`."""
+        share = self.label_share * ~torch.isin(sample_ids, self._held_out)
+        counts = self.class_counts ** (1 - self.data.distill_balance)  # as often as classes are seen here
+        learned = judge_loss(logits, labels, class_counts=counts, kind=self.loss)
+        return torch.cat([(1 - share) * equations, (share * learned).unsqueeze(0)])
 
     # -------------------------------------------------------------- inference
 
@@ -243,7 +262,7 @@ class KCMModule(TwoPhases):
         learned = None if self.gate == "confidence" else self.gate
         return Gates(
             thresholds=self.thresholds,
-            teacher_temperature=self.temperatures.teacher,
+            temperatures=self.temperatures,
             second_gate=self.second_gate,
             learned=learned,
             fusion=self.fusion,

@@ -33,6 +33,8 @@ class KCMTwoStage(KCMModule):
         super().__init__(**kwargs)
         if buffer < 1:
             raise InputError(f"--model.buffer={buffer} must be at least 1")
+        if self.label_share:
+            raise InputError("--model.label_share: the two stages learn no labels: set it to 0")
         if self.student_phase.cutmix:
             raise InputError("--model.student_phase.cutmix mixes samples of both stages: set it to 0")
         self.buffer = buffer

@@ -219,12 +219,13 @@ class TwoPhases(NamedWeights):
         check_finite([loss], "the loss is", self.global_step, self.current_epoch)
         return loss
 
-    def _log_student(self, both: Tensor, parts: Tensor) -> Tensor:
-        """The sum of equations 4 and 5, shape `(2,)`, logged with the partition's shares."""
-        losses = {"train/equation_4": both[0], "train/equation_5": both[1], "train/student_loss": both.sum()}
-        self.log_dict(losses, batch_size=len(parts))
+    def _log_student(self, losses: Tensor, parts: Tensor) -> Tensor:
+        """The sum of equations 4 and 5, and of the loss of labels if there is one, logged with the shares."""
+        names = ("equation_4", "equation_5", "label_loss")[: len(losses)]
+        said = {f"train/{name}": loss for name, loss in zip(names, losses, strict=True)}
+        self.log_dict(said | {"train/student_loss": losses.sum()}, batch_size=len(parts))
         self._log_parts(parts)
-        return both.sum()
+        return losses.sum()
 
     def _log_parts(self, parts: Tensor) -> None:
         """Logs the partition's shares of an epoch."""

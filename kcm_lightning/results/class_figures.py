@@ -25,7 +25,6 @@ from kcm_lightning.utils.tables import percent
 SMALL = ("judge", "student")
 # prefix of the columns of what each model says alone
 ALONE = {"judge": "judge", "student": "student", "teacher": "teacher_without_hint"}
-COLUMNS = ALONE | {"both": "fused"}  # and all of them together
 
 
 def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def summarize(columns: Columns, regions: Tensor, names: tuple[str, ...]) -> dict
         "unanswered": {"kcm": int((called & (columns["teacher_prediction"] == NO_ANSWER)).sum())},
         "accuracy": {"kcm": by_region(columns["prediction"] == target)},
     }
-    right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in COLUMNS.items()}
+    right = {who: columns[f"{prefix}_prediction"] == target for who, prefix in ALONE.items()}
     result["accuracy"]["judge"] = by_region(right["judge"])
     if all((columns[f"{prefix}_prediction"] != -1).all() for prefix in ALONE.values()):
         _compare(result, columns, right, in_region)
@@ -77,11 +76,11 @@ def _compare(
     result["unanswered"]["teacher"] = int(without.sum())
     rate, routed = result["lm_rate"]["called"], routed_right(columns)
     shown = {who: right[who] for who in ("student", "teacher")}
-    if is_fused(columns):
+    if "fused_prediction" in columns:
         alone = torch.where(
             columns["route"] == Route.TEACHER, columns["teacher_prediction"], columns["prediction"]
         )
-        shown |= {"both": right["both"], "unfused": alone == target}
+        shown |= {"both": routed, "unfused": alone == target}
     for who, own in shown.items():
         result["accuracy"][who] = {name: _mean(own[rows]) for name, rows in in_region.items()}
     for router, accuracy in (("random", random_accuracy), ("oracle", oracle_accuracy)):
@@ -104,10 +103,10 @@ def _compare(
     result["expected_calibration_error"] = {
         who: _calibration_error(confidence[who], right[who]) for who in SMALL
     }
-    answered = ~columns["fused_confidence"].isnan()
-    if is_fused(columns) and answered.any():
+    if "fused_prediction" in columns:
+        answered = ~columns["fused_confidence"].isnan()
         result["expected_calibration_error"]["both"] = _calibration_error(
-            columns["fused_confidence"][answered].float(), right["both"][answered]
+            columns["fused_confidence"][answered].float(), routed[answered]
         )
     if all(f"{who}_logits" in columns for who in SMALL):
         said = {who: probabilities(columns[f"{who}_logits"]).max(-1) for who in SMALL}
@@ -120,15 +119,10 @@ def _compare(
         }
 
 
-def is_fused(columns: Columns) -> bool:
-    """Whether large and small models together answer what goes to the large model."""
-    return "fused_distribution" in columns
-
-
 def routed_right(columns: Columns) -> Tensor:
     """Whether the answer to a sample that goes to the large model is right, shape `(N,)`."""
-    prefix = COLUMNS["both" if is_fused(columns) else "teacher"]
-    return columns[f"{prefix}_prediction"] == columns["target"]
+    fused = columns.get("fused_prediction")
+    return columns["target"] == (columns["teacher_without_hint_prediction"] if fused is None else fused)
 
 
 def _calibration_error(confidence: Tensor, right: Tensor) -> float:
@@ -196,7 +190,7 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
     is_learned = not torch.equal(columns["gate_score"], columns["student_confidence"])
     few = torch.linspace(0, 1, 101).tolist()  # the routers are straight lines, the oracle with a bend or two
     overall = {who: values["overall"] for who, values in summary["accuracy"].items()}
-    names = ["learned gate"] * is_learned + ["fused answers"] * is_fused(columns)
+    names = ["learned gate"] * is_learned + ["fused answers"] * ("fused_prediction" in columns)
     curve = Curve(
         measure="accuracy, %",
         unit=" %",

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from kcm_lightning.core.confidence import Temperatures
+from kcm_lightning.core.partition import Part
 from kcm_lightning.core.predictions import Query
 from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.data import DigitsLT
@@ -112,6 +113,38 @@ def test_the_tlc_loss_needs_experts_and_trains_them(make, tmp_path):
     before = copy.deepcopy(module.judge.state_dict())
     fit(module, tmp_path / "three", epochs=2)
     assert not torch.equal(module.judge.classes[2], before["classes.2"])
+
+
+def test_labels_share_the_students_loss_where_they_are_known(make, tmp_path):
+    """Against a loop over samples: of training images 0.3 of the loss is the label's; the pool has none."""
+    module, data = (
+        make(label_share=0.3, student_phase=Phase(1)),
+        DigitsLT(distill_split="both", distill_balance=0.5),
+    )
+    fit(module, tmp_path, epochs=3, data=data, limit_val_batches=0)
+    train, pool = data.positions["train"][:6], data.positions["pool"][:6]
+    batch = data.view(data.batches[torch.cat([train, pool])], augment=False)
+    module.log_dict, module.log = lambda *a, **o: None, lambda *a, **o: None
+    found = module._student_loss(batch)
+    judge, teacher, parts = module._distill_targets(batch)
+    logits, prior = module.student(batch["small"]), data.class_counts.double() ** 0.5
+    total = 0.0
+    for row in range(12):
+        target = {Part.TEACHER: teacher, Part.JUDGE: judge}.get(Part(parts[row].item()))
+        taught = 0.0
+        if target is not None:
+            p, q = target[row, 0].double(), logits[row].double().softmax(-1)
+            taught = sum((p[k] * (p[k].log() - q[k].log())).item() for k in range(10) if p[k] > 0)
+        if row < 6:
+            adjusted = logits[row].double() + (prior / prior.sum()).log()
+            label = -adjusted.log_softmax(-1)[batch["target"][row]].item()
+            taught = 0.7 * taught + 0.3 * label
+        total += taught / 12
+    assert found.item() == pytest.approx(total, rel=1e-4)
+    with pytest.raises(InputError, match=r"--model.label_share=1.5"):
+        make(label_share=1.5)
+    with pytest.raises(InputError, match="several experts"):
+        make(label_share=0.5, loss="tlc")
 
 
 def test_phases_train_one_model_each(make, tmp_path):

@@ -27,8 +27,6 @@ def columns() -> dict:
         "student_prediction": student,
         "student_confidence": sure,
         "gate_score": sure,
-        "fused_prediction": torch.where(called, large, -1),
-        "fused_confidence": sure,
         "teacher_prediction": torch.where(called, large, -1),
         "teacher_without_hint_prediction": large,
     }
@@ -85,7 +83,6 @@ def test_fused_answers_have_columns_of_their_own_and_are_what_routers_choose_fro
             "teacher_without_hint_prediction": large,
             "fused_prediction": fused,
             "fused_confidence": sure,
-            "fused_distribution": torch.stack([sure, 1 - sure], dim=1),
         },
         torch.tensor([0, 1]),
         ("even", "odd"),
