@@ -11,12 +11,11 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
-from kcm_lightning.core.fusion import Fusion
-from kcm_lightning.core.learned_gate import LearnedGate
+from kcm_lightning.core.caption_gate import CaptionGate
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
-from kcm_lightning.results.calibrated_file import check_chosen, read_calibrated
+from kcm_lightning.results.calibrated_file import check_chosen, kind_of, read_calibrated
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
@@ -190,6 +189,8 @@ def _known_of_the_data(
 
 def _set_counts(module: KCMModule, counts: list[int] | None, file: Path) -> None:
     """Gives a module the training samples of each class, which a learned gate and a fusion need."""
+    if isinstance(module, KCMCaptions):
+        return
     if counts is not None:
         module.register_buffer("class_counts", torch.tensor(counts), persistent=False)
     elif module.gate != "confidence" or module.fusion is not None:
@@ -205,9 +206,11 @@ def _set_gates(module: KCMModule, gates: dict[str, Any], file: str | Path | None
         raise InputError(f"{file} has temperatures, and captions have none: it is of another run")
     module.thresholds = replace(module.thresholds, **gates.get("thresholds", {}))
     module.temperatures = replace(module.temperatures, **gates.get("temperatures", {}))
-    if isinstance(weights := gates.get("gate", module.gate), dict):
-        weights = LearnedGate(**weights)
-    module.gate = weights
-    if isinstance(weights := gates.get("fusion", module.fusion), dict):
-        weights = Fusion(**weights)
-    module.fusion = weights
+    for name in ("gate", "fusion"):
+        weights = gates.get(name, getattr(module, name))
+        if isinstance(weights, dict):
+            kind = kind_of(name, weights)
+            if issubclass(kind, CaptionGate) != isinstance(module, KCMCaptions):
+                raise InputError(f"{file}: {name} is a {kind.__name__}: it is of a run of another kind")
+            weights = kind(**weights)
+        setattr(module, name, weights)

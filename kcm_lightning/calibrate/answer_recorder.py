@@ -8,10 +8,11 @@ import lightning as L
 
 from kcm_lightning.calibrate.answers import ValidationAnswers
 from kcm_lightning.calibrate.target import Target
+from kcm_lightning.core.caption_gate import CaptionChoice
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.fusion import Fusion
-from kcm_lightning.core.learned_gate import LearnedGate
 from kcm_lightning.core.predictions import Outcome, Purpose
+from kcm_lightning.core.regression import Regression
 from kcm_lightning.data.base import Batch
 from kcm_lightning.module import KCMModule
 from kcm_lightning.utils.errors import InputError
@@ -25,13 +26,13 @@ class Found:
         temperatures: of the models' logits.
         gate: the learned gate, or "confidence" where the student's confidence routes as well.
         fusion: weights of the models; None where the large model alone is as good.
-        fusion_gain: accuracy of the fused answers to all samples minus that of the large model alone, on
-            samples that were left out; None where that is not known.
+        fusion_gain: accuracy, or CIDEr, of the fused answers to all samples minus that of the large model
+            alone, on samples that were left out; None where that is not known.
     """
 
     temperatures: Temperatures = field(default_factory=Temperatures)
-    gate: LearnedGate | Literal["confidence"] = "confidence"
-    fusion: Fusion | None = None
+    gate: Regression | Literal["confidence"] = "confidence"
+    fusion: Fusion | CaptionChoice | None = None
     fusion_gain: float | None = None
 
 

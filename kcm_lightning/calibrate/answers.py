@@ -122,14 +122,16 @@ class CaptionAnswers(ValidationAnswers):
         judge: scores of the judge's captions.
         student: scores of the student's captions.
         teacher: scores of the large model's captions.
+        fused: scores of the captions of images that go to the large model: its own, or the better of two.
     """
 
     judge: ImageScores
     student: ImageScores
     teacher: ImageScores
+    fused: ImageScores
 
     def _mixed(self, routes: Tensor) -> ImageScores:
-        return ImageScores.chosen([self.judge, self.student, self.teacher], routes)
+        return ImageScores.chosen([self.judge, self.student, self.fused], routes)
 
     def quality(self, routes: Tensor, measure: str) -> float:
         return self._mixed(routes).scores()[measure]

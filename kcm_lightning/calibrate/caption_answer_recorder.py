@@ -3,16 +3,19 @@
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from kcm_lightning.calibrate.answer_recorder import Found, Recorder
 from kcm_lightning.calibrate.answers import CaptionAnswers
+from kcm_lightning.calibrate.fit_gate import fit_gate
 from kcm_lightning.calibrate.target import Target
+from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate, choice_features
 from kcm_lightning.core.predictions import Outcome, Prediction, Query
 from kcm_lightning.data.base import Batch
 from kcm_lightning.metrics.caption_scores import require_java, tokenize
-from kcm_lightning.metrics.image_scores import image_scores
+from kcm_lightning.metrics.image_scores import ImageScores, caption_curve, image_scores
 from kcm_lightning.module import KCMCaptions, KCMModule
-from kcm_lightning.results import gather
+from kcm_lightning.results import Columns, gather
 
 
 class CaptionRecorder(Recorder):
@@ -43,7 +46,8 @@ class CaptionRecorder(Recorder):
             student = Prediction(outcome.student_prediction, outcome.student_confidence)
             hint = student if module.teacher.uses_hint else None
             query = Query(batch["large"], hint, batch["index"], self.purpose)
-            kept["large_captions"] = module.teacher.answer(query).prediction
+            answer = module.teacher.answer(query)
+            kept["large_captions"], kept["large_confidence"] = answer.prediction, answer.confidence
         return kept
 
     def recorded(self) -> tuple[CaptionAnswers, Found]:
@@ -65,5 +69,40 @@ class CaptionRecorder(Recorder):
             judge=scores["judge"],
             student=scores["student"],
             teacher=scores.get("teacher", scores["student"]),
+            fused=scores.get("teacher", scores["student"]),
         )
-        return answers, Found()
+        found = Found()
+        if self.asked:
+            if self.fuse:
+                self._fuse(answers, columns, found)
+            if self.learn_gate:
+                self._learn_gate(answers, columns["caption_features"], found)
+        return answers, found
+
+    def _fuse(self, answers: CaptionAnswers, columns: Columns, found: Found) -> None:
+        """Takes a choice between the captions of student and large model where it gains CIDEr."""
+        student, large = answers.student.cider, answers.teacher.cider
+        features = choice_features(columns["caption_features"], columns["large_confidence"].nan_to_num(0))
+        more = student - large
+        fitted = fit_gate(CaptionChoice, features, more > 0, more.abs())
+        if fitted is None:
+            return
+        gained = torch.where(fitted[1] > 0.5, more, 0.0)
+        found.fusion_gain = gained.mean().item()
+        if gained.mean() > gained.std() / len(gained) ** 0.5:
+            found.fusion = fitted[0]
+            students = (fitted[1] > 0.5).long()
+            answers.fused = ImageScores.chosen([answers.teacher, answers.student], students)
+
+    def _learn_gate(self, answers: CaptionAnswers, features: Tensor, found: Found) -> None:
+        """Takes a learned gate where it routes better, in CIDEr and in the mean over all LM rates."""
+        more = answers.student.cider - answers.fused.cider
+        fitted = fit_gate(CaptionGate, features, more >= 0, more.abs())
+        if fitted is None:
+            return
+        by_score, by_confidence = (
+            caption_curve(score, answers.student, answers.fused)["CIDEr"].mean()
+            for score in (fitted[1], answers.gate_score)
+        )
+        if by_score > by_confidence:
+            found.gate, answers.gate_score = fitted

@@ -6,14 +6,15 @@ from torch import Tensor
 from kcm_lightning.calibrate.answer_recorder import Found, Recorder
 from kcm_lightning.calibrate.answers import ClassAnswers
 from kcm_lightning.calibrate.fit_fusion import fit_fusion
-from kcm_lightning.calibrate.fit_gate import fit_gate, routes_better
+from kcm_lightning.calibrate.fit_gate import fit_gate
 from kcm_lightning.calibrate.temperatures import fit_temperature
 from kcm_lightning.core.confidence import Temperatures, probabilities, tempered
 from kcm_lightning.core.fusion import fusion_features
-from kcm_lightning.core.learned_gate import gate_features
+from kcm_lightning.core.learned_gate import LearnedGate, gate_features
 from kcm_lightning.core.predictions import Outcome, Query
 from kcm_lightning.core.pruning import pruned
 from kcm_lightning.data.base import Batch
+from kcm_lightning.metrics import routing_curve
 from kcm_lightning.results import Columns, gather
 
 _FEWEST = 20  # samples that the weights of a fusion are fitted on
@@ -100,10 +101,13 @@ class ClassRecorder(Recorder):
             judge_logits=columns["judge_logits"], student_logits=own, log_counts=self._log_counts
         )
         routed_right = fused_right if self.asked else torch.ones_like(student_right)
-        fitted = fit_gate(features, student_right)
-        if fitted is None or not routes_better(
-            fitted[1], confidence, student_right=student_right, routed_right=routed_right
-        ):
+        fitted = fit_gate(LearnedGate, features, student_right)
+        if fitted is None:
+            return confidence
+        by_score, by_confidence = (
+            routing_curve(score, student_right, routed_right)[1].mean() for score in (fitted[1], confidence)
+        )
+        if by_score <= by_confidence:
             return confidence
         found.gate, scores = fitted
         return scores

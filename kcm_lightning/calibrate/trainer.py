@@ -194,7 +194,7 @@ def _origin(model: KCMModule, data: KCMDataModule, checkpoint: str | None) -> di
 
 def _settings(report: dict[str, Any], *, with_temperatures: bool) -> str:
     """The settings as YAML, for later commands."""
-    names = ("thresholds", "temperatures", "gate", "fusion") if with_temperatures else ("thresholds",)
+    names = ("thresholds", *(["temperatures"] if with_temperatures else []), "gate", "fusion")
     settings = yaml.safe_dump({"model": {"init_args": {name: report[name] for name in names}}})
     return f"# {report['target']}, chosen on {report['samples']} samples\n{settings}"
 
@@ -220,7 +220,8 @@ def _print(report: dict[str, Any], goal: Target) -> None:
         say("gate: learned, which routes better than the student's confidence")
     if report["fusion"] is not None:
         weights = ", ".join(f"{who.replace('_', ' ')} {w:.2f}" for who, w in report["fusion"].items() if w)
-        gain = f"{100 * report['fusion_gain']:+.2f} points on samples that they were not fitted on"
+        unit = "points" if "accuracy" in str(report["expected_on_unseen_data"]) else "CIDEr x 100"
+        gain = f"{100 * report['fusion_gain']:+.2f} {unit} on samples that they were not fitted on"
         say(f"fusion: weights {weights}; {gain}, against the large model alone on every sample")
     elif report["fusion_gain"] is not None:
         say("fusion: none, the large model alone is as good")

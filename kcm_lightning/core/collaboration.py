@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate, caption_features, choice_features
 from kcm_lightning.core.confidence import Temperatures, check_confidence, most_probable, probabilities
 from kcm_lightning.core.fusion import Fusion, fuse
-from kcm_lightning.core.learned_gate import LearnedGate, gate_features
+from kcm_lightning.core.learned_gate import gate_features
 from kcm_lightning.core.predictions import (
     Outcome,
     Prediction,
@@ -21,6 +22,7 @@ from kcm_lightning.core.predictions import (
     take,
 )
 from kcm_lightning.core.pruning import Pruning, pruned
+from kcm_lightning.core.regression import Regression
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds, keeps, route
 
 
@@ -59,7 +61,8 @@ class Gates:
         second_gate: "student"; or "teacher" for Algorithm 2 as printed, which calls the large model for every
             sample that the judge does not keep.
         learned: scores the student's answers in place of its confidence; None for equation 1.
-        fusion: weights of the models where the large model is called; None for the large model alone.
+        fusion: weights of the models where the large model is called, of captions what chooses between two;
+            None for the large model alone.
         log_counts: log of each class's number of training samples, shape `(V,)`, which gate and fusion need.
         pruning: classes that the student leaves to the others.
     """
@@ -67,20 +70,22 @@ class Gates:
     thresholds: Thresholds
     temperatures: Temperatures = field(default_factory=Temperatures)
     second_gate: SecondGate = "student"
-    learned: LearnedGate | None = None
-    fusion: Fusion | None = None
+    learned: Regression | None = None
+    fusion: Fusion | CaptionChoice | None = None
     log_counts: Tensor | None = None
     pruning: Pruning | None = None
 
     def score(self, judge: SmallPrediction, student: SmallPrediction) -> Tensor:
-        """What the student's gate compares, shape `(B,)`; 0 where the student was not asked."""
+        """What the student's gate compares, shape `(B,)`; NaN where the student was not asked."""
         if self.learned is None:
-            return student.confidence.nan_to_num(0)
+            return student.confidence
+        if isinstance(self.learned, CaptionGate):
+            return self.learned.score(caption_features(judge, student))
         own = pruned(_known(student.logits), self.pruning)
         features = gate_features(
             judge_logits=_known(judge.logits), student_logits=own, log_counts=_known(self.log_counts)
         )
-        return self.learned.score(features).nan_to_num(0)
+        return self.learned.score(features)
 
     def fused(
         self, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction
@@ -88,6 +93,8 @@ class Gates:
         """The answers of the models together; None where nothing is fused."""
         if self.fusion is None:
             return None
+        if isinstance(self.fusion, CaptionChoice):
+            return _chosen(self.fusion, teacher, judge, student)
         distribution = fuse(
             self.fusion,
             teacher=_known(teacher.distribution),
@@ -129,13 +136,14 @@ def collaborate(
         student = _checked(roles.student(take(batch["small"], rows))).scatter(rows, len(every))
 
     call = _TeacherCall(batch, roles.teacher, student, gates.temperatures.teacher, purpose)
+    score = gates.score(judge, student)
     if gates.second_gate == "teacher":
         called = passed_on
         teacher = call(every if ask is Ask.EVERYONE else called)
         second = teacher.confidence.nan_to_num(0)  # no answer opens no gate
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds, second_gate="teacher")
     else:
-        second = gates.score(judge, student)
+        second = score.nan_to_num(0)  # NaN where the judge has answered
         routes = route(judge=judge.confidence, second=second, thresholds=thresholds)
         called = routes == Route.TEACHER
         teacher = call(every if ask is Ask.EVERYONE else called)
@@ -154,13 +162,14 @@ def collaborate(
         judge_confidence=judge.confidence,
         student_prediction=student.prediction,
         student_confidence=student.confidence,
-        gate_score=second,
+        gate_score=score,
         teacher_prediction=teacher.prediction,
         teacher_confidence=teacher.confidence,
         teacher_without_hint_prediction=without_hint.prediction,
         teacher_without_hint_confidence=without_hint.confidence,
         judge_logits=judge.logits,
         student_logits=student.logits,
+        caption_features=None if judge.token_features is None else caption_features(judge, student),
         distribution=_by_route(routes, [judge.distribution, student.distribution, last.distribution]),
         fused_prediction=None if fused is None else fused.prediction,
         fused_confidence=None if fused is None else fused.confidence,
@@ -217,6 +226,19 @@ class _TeacherCall:
         answer = self.teacher.answer(query, self.temperature)
         said = Prediction(answer.prediction, answer.confidence.float(), answer.distribution)
         return said.scatter(rows, len(asked))
+
+
+def _chosen(
+    choice: CaptionChoice, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction
+) -> Prediction:
+    """The student's captions where they are probably the better ones, else the large model's."""
+    features = choice_features(caption_features(judge, student), teacher.confidence)
+    students = (choice.score(features) > 0.5) & ~teacher.confidence.isnan()
+    captions = [
+        own if better else large
+        for own, large, better in zip(student.prediction, teacher.prediction, students.tolist(), strict=True)
+    ]
+    return Prediction(captions, torch.where(students, student.confidence, teacher.confidence))
 
 
 def _known(values: Tensor | None) -> Tensor:

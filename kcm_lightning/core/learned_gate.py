@@ -1,15 +1,17 @@
 """The learned gate: how probable it is that the student is right, from all that the small models show."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from kcm_lightning.core.regression import Regression
 
 _MOST = 50.0  # a model that is left with one class is not infinitely sure
 
 
 @dataclass
-class LearnedGate:
+class LearnedGate(Regression):
     """Weights of a logistic regression that scores the student's answers; `calibrate` finds them.
 
     The score, the probability that the answer is right, takes the place of the student's confidence (equation
@@ -32,7 +34,6 @@ class LearnedGate:
         agree: weight of whether judge and student answer the same.
     """
 
-    intercept: float = 0.0
     student_confidence: float = 1.0
     student_margin: float = 0.0
     student_entropy: float = 0.0
@@ -46,15 +47,6 @@ class LearnedGate:
     judge_class_count: float = 0.0
     judge_expected_class_count: float = 0.0
     agree: float = 0.0
-
-    def score(self, features: Tensor) -> Tensor:
-        """Probability that the student's answer is right, shape `(B,)`.
-
-        Args:
-            features: as `gate_features` returns them.
-        """
-        intercept, *weights = astuple(self)
-        return (intercept + features.double() @ features.new_tensor(weights).double()).sigmoid().float()
 
 
 def gate_features(*, judge_logits: Tensor, student_logits: Tensor, log_counts: Tensor) -> Tensor:

@@ -63,9 +63,11 @@ class SmallPrediction(Prediction):
         confidence: see `Prediction`.
         distribution: see `Prediction`.
         logits: a classifier's logits before any pruning, shape `(B, V)`.
+        token_features: of captions, what a learned gate reads, shape `(B, 4)`.
     """
 
     logits: Tensor | None = None
+    token_features: Tensor | None = None
 
     @property
     def hint(self) -> Any:
@@ -130,8 +132,8 @@ class Outcome:
         judge_confidence: the judge's confidence, shape `(B,)`.
         student_prediction: the student's answers.
         student_confidence: the student's confidence, shape `(B,)`.
-        gate_score: what the student's gate has compared: its confidence or the learned gate's score, shape
-            `(B,)`; the large model's confidence where that opens the second gate.
+        gate_score: what the student's gate compares: its confidence or the learned gate's score, shape
+            `(B,)`.
         teacher_prediction: the large model's answers, asked as the collaboration asks it.
         teacher_confidence: the large model's confidence, shape `(B,)`.
         teacher_without_hint_prediction: the large model's answers without a hint; of a model that uses hints,
@@ -139,6 +141,7 @@ class Outcome:
         teacher_without_hint_confidence: its confidence in these, shape `(B,)`.
         judge_logits: a classifier's logits, before any pruning, shape `(B, V)`.
         student_logits: a classifier's logits, before any pruning, shape `(B, V)`.
+        caption_features: of captions, what a learned gate reads of judge and student, shape `(B, 9)`.
         distribution: a classifier's probabilities of whoever answered, shape `(B, V)`.
         fused_prediction: answers of large and small models together, about the samples that the large model
             was asked about; None where nothing is fused.
@@ -160,8 +163,9 @@ class Outcome:
     teacher_without_hint_confidence: Tensor
     judge_logits: Tensor | None = None
     student_logits: Tensor | None = None
+    caption_features: Tensor | None = None
     distribution: Tensor | None = None
-    fused_prediction: Tensor | None = None
+    fused_prediction: Any = None
     fused_confidence: Tensor | None = None
 
 

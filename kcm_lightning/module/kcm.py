@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from kcm_lightning.core.caption_gate import CaptionChoice
 from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor, collaborate
 from kcm_lightning.core.confidence import Temperatures, probabilities
 from kcm_lightning.core.distillation import Direction, gated_distillation
@@ -15,6 +16,7 @@ from kcm_lightning.core.losses import JudgeLoss, judge_loss
 from kcm_lightning.core.partition import PartitionOrder, partition
 from kcm_lightning.core.predictions import Outcome, Prediction, Purpose, Query
 from kcm_lightning.core.pruning import Pruning
+from kcm_lightning.core.regression import Regression
 from kcm_lightning.core.routing import Route, SecondGate, Thresholds
 from kcm_lightning.data.augment import some_cutmix
 from kcm_lightning.data.base import Batch, KCMDataModule
@@ -71,6 +73,8 @@ class KCMModule(TwoPhases):
     """
 
     class_counts: Tensor
+    gate: Regression | Literal["confidence"]
+    fusion: Fusion | CaptionChoice | None
 
     def __init__(
         self,
@@ -103,11 +107,6 @@ class KCMModule(TwoPhases):
             compile=compile,
         )
         check_temperature("--model.distill_temperature", distill_temperature)
-        if gate != "confidence" and second_gate == "teacher":
-            raise InputError(
-                "--model.gate: a learned gate scores the student's answers; with second_gate=teacher, it is "
-                "the large model's confidence that opens the gate: set gate to confidence"
-            )
         self.teacher: Any = teacher
         check_number("--model.label_share", label_share, low=0, high=1)
         if label_share and loss == "tlc":
@@ -115,10 +114,20 @@ class KCMModule(TwoPhases):
         self.loss, self.partition, self.direction = loss, partition, direction
         self.label_share = label_share
         self.thresholds, self.temperatures = thresholds, temperatures
-        self.gate, self.fusion = gate, fusion
         self.distill_thresholds, self.distill_temperature = distill_thresholds, distill_temperature
         self.second_gate, self.pruning, self.cache = second_gate, pruning, cache
         self.compare = not teacher.paid if compare is None else compare
+        self._set_gate(gate, fusion)
+
+    def _set_gate(
+        self, gate: Regression | Literal["confidence"], fusion: Fusion | CaptionChoice | None
+    ) -> None:
+        if gate != "confidence" and self.second_gate == "teacher":
+            raise InputError(
+                "--model.gate: a learned gate scores the student's answers; with second_gate=teacher, it is "
+                "the large model's confidence that opens the gate: set gate to confidence"
+            )
+        self.gate, self.fusion = gate, fusion
 
     # ------------------------------------------------------------------ setup
 
@@ -260,13 +269,14 @@ class KCMModule(TwoPhases):
     def gates(self) -> Gates:
         """What decides now who answers."""
         learned = None if self.gate == "confidence" else self.gate
+        of_classes = isinstance(learned, LearnedGate) or isinstance(self.fusion, Fusion)  # not of captions
         return Gates(
             thresholds=self.thresholds,
             temperatures=self.temperatures,
             second_gate=self.second_gate,
             learned=learned,
             fusion=self.fusion,
-            log_counts=self.class_counts.clamp_min(1).log() if learned or self.fusion else None,
+            log_counts=self.class_counts.clamp_min(1).log() if of_classes else None,
             pruning=self.pruning,
         )
 

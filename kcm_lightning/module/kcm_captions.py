@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate, token_features
 from kcm_lightning.core.collaboration import Roles
 from kcm_lightning.core.confidence import CaptionConfidence, Temperatures, caption_confidence, probabilities
 from kcm_lightning.core.distillation import Direction, gated_distillation
@@ -52,6 +53,10 @@ class KCMCaptions(KCMModule):
             one.
         thresholds: confidences from which on judge and student answer at inference; take them from
             `calibrate`, since the paper's 0.98 means nothing for a caption. A value of null closes a gate.
+        gate: what the student's gate compares with its threshold: "confidence", the default, the student's
+            own (equation 1); or the weights of a learned gate, as `calibrate` finds them.
+        fusion: weights that choose between the student's caption and the large model's where that is called,
+            as `calibrate` finds them; null, the default, is the large model's, as in the paper.
         distill_thresholds: confidences from which on large model and judge teach in distillation; the
             student's is not used.
         partition: who is asked first in distillation: "teacher_first", the default, or "printed", the judge
@@ -84,6 +89,8 @@ class KCMCaptions(KCMModule):
         scoring: Tokenizer = "ptb",
         judge_ckpt: str | None = None,
         thresholds: Thresholds = Thresholds(),
+        gate: CaptionGate | Literal["confidence"] = "confidence",
+        fusion: CaptionChoice | None = None,
         distill_thresholds: Thresholds = Thresholds(),
         partition: PartitionOrder = "teacher_first",
         direction: Direction = "forward",
@@ -111,6 +118,7 @@ class KCMCaptions(KCMModule):
             compare=compare,
             compile=compile,
         )
+        self._set_gate(gate, fusion)
         if judge_phase.cutmix or student_phase.cutmix:
             raise InputError("--model: cutmix mixes classes, and captions have none: set it to 0")
         if beams < 1:
@@ -257,7 +265,9 @@ class KCMCaptions(KCMModule):
         counted = captions.tokens != PADDING
         confidence = caption_confidence(captions.log_probabilities, counted, self.caption_confidence)
         decode = self._known_vocabulary.decode
-        return SmallPrediction([decode(row) for row in captions.tokens.tolist()], confidence)
+        said = [decode(row) for row in captions.tokens.tolist()]
+        features = token_features(captions.log_probabilities, counted)
+        return SmallPrediction(said, confidence, token_features=features)
 
     @torch.no_grad()
     def probability_of(self, captions: list[str], images: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """The file that `calibrate` writes: the gates' settings, and nothing that a configuration could hold else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.fusion import Fusion
 from kcm_lightning.core.learned_gate import LearnedGate
@@ -17,11 +18,11 @@ from kcm_lightning.utils.plain_files import read_json, read_yaml
 
 NAME = "calibrated.yaml"
 _GATES = ("judge", "student")  # whose thresholds `calibrate` chooses
-_SETTINGS: dict[str, Any] = {
-    "thresholds": Thresholds,
-    "temperatures": Temperatures,
-    "gate": LearnedGate,
-    "fusion": Fusion,
+_SETTINGS: dict[str, tuple[type, ...]] = {  # of classes, or of captions
+    "thresholds": (Thresholds,),
+    "temperatures": (Temperatures,),
+    "gate": (LearnedGate, CaptionGate),
+    "fusion": (Fusion, CaptionChoice),
 }
 _SWITCHED_OFF: dict[str, Any] = {"gate": "confidence", "fusion": None}
 
@@ -144,11 +145,26 @@ def expected_in_words(name: str) -> str:
     return words.replace("_", "-")  # BLEU-4
 
 
+def kind_of(name: str, numbers: Mapping[str, Any]) -> type:
+    """The class of settings that numbers are of.
+
+    Args:
+        name: the option, as "gate".
+        numbers: by name.
+
+    >>> kind_of("gate", {"intercept": 0.1, "judge_spread": 1.0}).__name__
+    'CaptionGate'
+    """
+    kinds = _SETTINGS[name]
+    return next((kind for kind in kinds if numbers.keys() <= {own.name for own in fields(kind)}), kinds[0])
+
+
 def _numbers(path: str | Path, name: str, given: Any) -> dict[str, float | None]:
     """One of the settings, its numbers within their range."""
-    kind, place = _SETTINGS[name], f"model.init_args.{name}"
+    place = f"model.init_args.{name}"
     if not isinstance(given, dict):
         raise InputError(f"{path}: {place} holds no names with numbers")
+    kind = kind_of(name, given)
     _refuse_others(path, given, f"{place}.", {field.name for field in fields(kind)})
     try:
         numbers = {who: _number(value) for who, value in given.items()}

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from kcm_lightning.core.routing import Route
 from kcm_lightning.metrics.caption_scores import Tokenizer, score_tokenized, tokenize
 from kcm_lightning.metrics.image_scores import (
@@ -16,7 +14,7 @@ from kcm_lightning.metrics.image_scores import (
     random_scores,
     score_difference,
 )
-from kcm_lightning.results.class_figures import ALONE, TITLES, lm_rates, title_of
+from kcm_lightning.results.class_figures import ALONE, TITLES, curve_names, lm_rates, title_of
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.curve import Curve, verdict, write_curves
 from kcm_lightning.utils.tables import percent
@@ -41,7 +39,8 @@ def summarize_captions(
         images of a column the large model was asked and said nothing: an empty caption in its own column, the
         student's in KCM's), `scoring` and `scores` by column, on the scale of COCO's scorer. Where every
         model was asked about every image: columns of each model alone and of a random router between student
-        and large model at the same LM rate, KCM's difference to the large model alone with a paired bootstrap
+        and large model at the same LM rate, where captions are chosen between these two of that choice on
+        every image and of KCM without it, KCM's difference to the large model alone with a paired bootstrap
         interval, the same to the random router, and `without_caption`, of how many images the large model
         said nothing, which counts as an empty caption. And what each image brings to the scores, by column.
     """
@@ -53,6 +52,8 @@ def summarize_captions(
     said = {
         who: [caption or "" for caption in columns[f"{prefix}prediction"]] for who, prefix in prefixes.items()
     }
+    if compared and "fused_prediction" in columns:
+        said |= _fused(columns)
     tokenized = tokenize(said, references, tokenizer)
     scores: dict[str, Any] = dict(score_tokenized(tokenized, meteor=tokenizer == "ptb"))
     images = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
@@ -68,11 +69,23 @@ def summarize_captions(
     if {"student", "teacher"} <= set(images):
         without = [caption is None for caption in columns["teacher_without_hint_prediction"]]
         summary["without_caption"] = summary["unanswered"]["teacher"] = sum(without)
-        scores["random"] = random_scores(rate, images["student"], images["teacher"])
+        routed = images.get("both", images["teacher"])
+        scores["random"] = random_scores(rate, images["student"], routed)
         summary["kcm_against_teacher"] = score_difference(images["kcm"], images["teacher"])
-        chance = random_mix(rate, images["student"], images["teacher"])
+        chance = random_mix(rate, images["student"], routed)
         summary["kcm_against_random"] = score_difference(images["kcm"], chance)
     return summary, images
+
+
+def _fused(columns: Columns) -> dict[str, list[str]]:
+    """Captions chosen between student and large model for every image, and KCM's without that choice."""
+    routed = (columns["route"] == Route.TEACHER).tolist()
+    pairs = zip(columns["teacher_prediction"], columns["prediction"], routed, strict=True)
+    alone = [large if called else own for large, own, called in pairs]
+    return {
+        "both": [caption or "" for caption in columns["fused_prediction"]],
+        "unfused": [caption or "" for caption in alone],
+    }
 
 
 def _unanswered(columns: Columns) -> int:
@@ -92,21 +105,24 @@ def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write_caption_curve(
-    path: Path, confidence: Tensor, images: dict[str, ImageScores], summary: dict[str, Any], title: str
+    path: Path, columns: Columns, images: dict[str, ImageScores], summary: dict[str, Any], title: str
 ) -> None:
-    """Draws BLEU-4 and CIDEr against LM rate: student's confidence, random router, and KCM as it ran.
+    """Draws BLEU-4 and CIDEr against LM rate: KCM at every threshold, random router, and KCM as it ran.
 
     Args:
         path: PNG file; an SVG is written beside it.
-        confidence: confidence of the student, shape `(N,)`.
+        columns: as `gather` returns them.
         images: as `summarize_captions` returns them, with every model asked about every image.
         summary: as `summarize_captions` returns it.
         title: title of the figure.
     """
-    student, teacher, scores = images["student"], images["teacher"], summary["scores"]
-    curve = caption_curve(confidence, student, teacher)
-    half_widths = curve_half_widths(confidence, student, teacher)
-    by_chance = [random_scores(place / 20, student, teacher) for place in range(21)]
+    student, scores = images["student"], summary["scores"]
+    routed = images.get("both", images["teacher"])
+    curve = caption_curve(columns["gate_score"], student, routed)
+    as_printed = caption_curve(columns["student_confidence"], student, images["teacher"])
+    half_widths = curve_half_widths(columns["gate_score"], student, routed)
+    by_chance = [random_scores(place / 20, student, routed) for place in range(21)]
+    names = curve_names(columns)
     rate = summary["lm_rate"]["called"]
     curves = [
         Curve(
@@ -115,6 +131,8 @@ def write_caption_curve(
             rates=curve["LM rate"],
             values=curve[name],
             half_width=half_widths[name],
+            name=" and ".join(names) or "by the student's confidence",
+            as_printed=as_printed[name] if names else None,
             routers={"random router": [one[name] for one in by_chance]},
             judge=scores["judge"][name],
             student=scores["student"][name],

@@ -42,12 +42,11 @@ class CaptionResultsWriter(ResultsWriter):
                 "column"
             )
         rows = [row | {"references": own} for row, own in zip(_rows(columns, None), references, strict=True)]
-        confidence = columns["student_confidence"]
         return RunResults(
             summary=summary,
             table=caption_rows(summary),
             lines=_as_lines(rows),
-            draw=(lambda path, title: write_caption_curve(path, confidence, images, summary, title))
+            draw=(lambda path, title: write_caption_curve(path, columns, images, summary, title))
             if "random" in summary["scores"]
             else None,
         )

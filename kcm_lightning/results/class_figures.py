@@ -170,6 +170,12 @@ def table_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["%", *(title_of(who, summary) for who in shown)], rows
 
 
+def curve_names(columns: Columns) -> list[str]:
+    """What is other than printed along a curve: the gate, and the answers to what it sends on."""
+    is_learned = not torch.equal(columns["gate_score"], columns["student_confidence"])
+    return ["learned gate"] * is_learned + ["fused answers"] * ("fused_prediction" in columns)
+
+
 def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: str) -> None:
     """Draws accuracy against LM rate: KCM's gate and answers at every threshold, and what they compare with.
 
@@ -187,10 +193,9 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
     routed = routed_right(columns)
     rates, accuracy = routing_curve(columns["gate_score"], student, routed)
     as_printed = routing_curve(columns["student_confidence"], student, alone)[1]
-    is_learned = not torch.equal(columns["gate_score"], columns["student_confidence"])
     few = torch.linspace(0, 1, 101).tolist()  # the routers are straight lines, the oracle with a bend or two
     overall = {who: values["overall"] for who, values in summary["accuracy"].items()}
-    names = ["learned gate"] * is_learned + ["fused answers"] * ("fused_prediction" in columns)
+    names = curve_names(columns)
     curve = Curve(
         measure="accuracy, %",
         unit=" %",

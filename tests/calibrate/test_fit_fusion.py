@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from kcm_lightning.calibrate.fit_fusion import fit_fusion, fit_weights
 from kcm_lightning.calibrate.fit_gate import fit_gate
 from kcm_lightning.core.fusion import fusion_features
-from kcm_lightning.core.learned_gate import gate_features
+from kcm_lightning.core.learned_gate import LearnedGate, gate_features
 
 
 def models(count: int, classes: int = 10, seed: int = 0, **strengths: float):
@@ -118,7 +118,7 @@ def test_gate_and_fusion_are_fitted_in_two_seconds():
         features = gate_features(
             judge_logits=logits["judge"], student_logits=logits["student"], log_counts=counts
         )
-        fit_gate(features, logits["student"].argmax(-1) == target)
+        fit_gate(LearnedGate, features, logits["student"].argmax(-1) == target)
         seconds.append(time.process_time() - start)
     torch.set_num_threads(threads)
     assert min(seconds) < 2

@@ -1,12 +1,12 @@
 """The learned gate finds what a confidence alone does not show."""
 
-import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kcm_lightning.calibrate.fit_gate import fit_gate, routes_better
+from kcm_lightning.calibrate.fit_gate import fit_gate
+from kcm_lightning.core.learned_gate import LearnedGate
 
 
 def made_up(count: int = 2000):
@@ -20,7 +20,7 @@ def made_up(count: int = 2000):
 
 def test_equals_a_regression_on_standardized_features():
     features, right = made_up()
-    gate, _ = fit_gate(features, right)
+    gate, _ = fit_gate(LearnedGate, features, right)
     reference = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     wanted = reference.fit(features.double().numpy(), right.numpy()).predict_proba(features.double().numpy())
     torch.testing.assert_close(
@@ -31,24 +31,23 @@ def test_equals_a_regression_on_standardized_features():
 
 def test_a_sample_is_scored_by_weights_that_have_not_seen_it():
     features, right = made_up(200)
-    scores = fit_gate(features, right)[1]
+    scores = fit_gate(LearnedGate, features, right)[1]
     for row in (0, 50, 199):
         other = right.clone()
         other[row] = ~right[row]
-        assert fit_gate(features, other)[1][row] == scores[row]
+        assert fit_gate(LearnedGate, features, other)[1][row] == scores[row]
 
 
 def test_answers_that_are_all_right_teach_nothing():
     features, right = made_up(100)
-    assert fit_gate(features, torch.ones_like(right)) is None
-    assert fit_gate(features, torch.zeros_like(right)) is None
+    assert fit_gate(LearnedGate, features, torch.ones_like(right)) is None
+    assert fit_gate(LearnedGate, features, torch.zeros_like(right)) is None
 
 
-@pytest.mark.parametrize("better", [True, False])
-def test_it_is_taken_only_where_it_routes_better(better):
-    right = torch.arange(100) < 60
-    score, noise = torch.linspace(1, 0, 100), torch.rand(100, generator=torch.Generator().manual_seed(0))
-    one, other = (score, noise) if better else (noise, score)
-    everything = torch.ones(100, dtype=torch.bool)
-    assert routes_better(one, other, student_right=right, routed_right=everything) is better
-    assert not routes_better(one, one, student_right=right, routed_right=everything)
+def test_samples_count_by_their_weights():
+    features, right = made_up(300)
+    twice = torch.cat([features, features[:100]]), torch.cat([right, right[:100]])
+    weights = torch.ones(300)
+    weights[:100] = 2
+    one, other = fit_gate(LearnedGate, features, right, weights)[0], fit_gate(LearnedGate, *twice)[0]
+    torch.testing.assert_close(one.score(features), other.score(features), atol=0.02, rtol=0)
