@@ -1,11 +1,13 @@
 """Fusion against the equation, sample by sample and class by class."""
 
 import math
+import time
 
 import pytest
 import torch
 
 from kcm_lightning.core.fusion import Fusion, fuse
+from kcm_lightning.core.learned_gate import LearnedGate, gate_features
 from kcm_lightning.utils.errors import InputError
 
 
@@ -75,3 +77,29 @@ def test_a_weight_outside_its_range_is_an_error(field):
     if field != "class_count":
         with pytest.raises(InputError, match="outside"):
             Fusion(**{field: -0.1})
+
+
+@pytest.mark.slow
+def test_gate_and_fusion_cost_little_beside_the_judges_pass():
+    """Under 2 % of the judge of `cifar_lt_cpu.yaml`, in processor time, the least of five rounds each."""
+    from kcm_lightning.small import CKAN
+
+    judge = CKAN(100, width=80, depths=(1, 2, 2), bottleneck=4, grid=3, order=1).eval()
+    images, logits, counts = torch.randn(100, 3, 32, 32), 3 * torch.randn(2, 100, 100), torch.rand(100)
+    teacher, gate, weights = torch.randn(100, 100).softmax(-1), LearnedGate(), Fusion(0.8, 0.4, 0.1, -0.1)
+
+    def applied():
+        features = gate_features(judge_logits=logits[0], student_logits=logits[1], log_counts=counts)
+        gate.score(features)
+        fuse(weights, teacher=teacher, judge_logits=logits[0], student_logits=logits[1], log_counts=counts)
+
+    def least(work) -> float:
+        seconds = []
+        for _ in range(5):
+            start = time.process_time()
+            work()
+            seconds.append(time.process_time() - start)
+        return min(seconds)
+
+    with torch.no_grad():
+        assert least(applied) < 0.02 * least(lambda: judge(images))

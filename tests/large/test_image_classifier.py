@@ -145,6 +145,52 @@ def test_models_of_timm_answer_as_timm_does(timm_folder):
     assert one.identity == other.identity
 
 
+FAMILIES = {
+    "vit": ("ViTConfig", {"image_size": 48, "patch_size": 16, "hidden_size": 16, "intermediate_size": 32}),
+    "convnext": ("ConvNextConfig", {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}),
+    "resnet": ("ResNetConfig", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}),
+}
+
+
+def family_folder(family: str, folder, timm_folder):
+    """A tiny random model of a family with its own image processor, which resizes to 48 pixels."""
+    import transformers
+
+    if family == "timm":
+        return timm_folder
+    name, options = FAMILIES[family]
+    if family == "vit":
+        options = options | {"num_hidden_layers": 2, "num_attention_heads": 2}
+    names = {"id2label": {0: "cat", 1: "mower", 2: "dog"}, "label2id": {"cat": 0, "mower": 1, "dog": 2}}
+    torch.manual_seed(0)
+    config = getattr(transformers, name)(**options, **names)
+    AutoModelForImageClassification.from_config(config).save_pretrained(folder)
+    processors = {"vit": "ViTImageProcessor", "convnext": "ConvNextImageProcessor"}
+    processor = getattr(transformers, processors.get(family, "ConvNextImageProcessor"))
+    size = {"height": 48, "width": 48} if family == "vit" else {"shortest_edge": 48}
+    processor(size=size).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["timm", "vit", "convnext", "resnet"])
+def test_equals_the_pipeline_of_transformers(family, tmp_path, timm_folder):
+    """On images of another size than the model wants, one by one against a batch."""
+    from PIL import Image
+    from transformers import pipeline
+
+    folder = family_folder(family, tmp_path, timm_folder)
+    pixels = torch.randint(0, 256, (5, 3, 40, 40), generator=torch.Generator().manual_seed(1)).byte()
+    model = ImageClassifier(str(folder))
+    model.load(["cat", "mower", "dog"], CPU)
+    found = model.distribution(Query(pixels))[:, 0]
+    theirs = pipeline("image-classification", model=str(folder), top_k=None, device="cpu")
+    for row, image in enumerate(pixels):
+        said = theirs(Image.fromarray(image.permute(1, 2, 0).numpy()))
+        scores = {own["label"]: own["score"] for own in said}
+        wanted = torch.tensor([scores[name] for name in ("cat", "mower", "dog")])
+        torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=0)
+
+
 def test_weights_that_are_in_no_file_are_not_made_up(tmp_path, tiny_classifier):
     """Hugging Face fills them with random numbers: a head that was never trained."""
     from transformers import AutoModel
