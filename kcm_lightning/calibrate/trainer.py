@@ -65,8 +65,7 @@ class KCMTrainer(L.Trainer):
                 under a name of their own. null, the default, is `calibrated-<target>.yaml` in the run folder;
                 `calibrated.yaml` there is a copy of the newest one.
             ckpt_path: checkpoint; the run's best one by default.
-            weights_only: whether the checkpoint may hold tensors alone, as in `Trainer.validate`; null, the
-                default, is Lightning's choice.
+            weights_only: as in `Trainer.validate`; null, the default, is Lightning's choice.
 
         Returns:
             What was chosen and what is expected of it on unseen data.
@@ -79,13 +78,8 @@ class KCMTrainer(L.Trainer):
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
         required = goal.measure is not None
-        recorder = recording(
-            model,
-            ask=required or not model.teacher.paid,
-            required=required,
-            learn_gate=gate == "learned",
-            fuse=fuse,
-        )
+        ask = required or not model.teacher.paid
+        recorder = recording(model, ask=ask, required=required, learn_gate=gate == "learned", fuse=fuse)
         own_threshold = model.thresholds.teacher
         options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
         answers, found = self._answers(recorder, model, options)
@@ -93,13 +87,7 @@ class KCMTrainer(L.Trainer):
         if self.is_global_zero:
             print_usage(usage)
         report = {
-            "target": str(goal),
-            "samples": len(answers),
-            "unanswered": recorder.unanswered,
-            "temperatures": asdict(found.temperatures),
-            "gate": found.gate if found.gate == "confidence" else asdict(found.gate),
-            "fusion": None if found.fusion is None else asdict(found.fusion),
-            "fusion_gain": found.fusion_gain,
+            **_fitted(goal, answers, found, recorder),
             **_chosen(answers, goal, own_threshold, large_model_known=recorder.asked),
             **_origin(model, cast(KCMDataModule, datamodule), ckpt_path),
             **({"large_model": usage} if usage else {}),
@@ -166,6 +154,19 @@ class KCMTrainer(L.Trainer):
         self.validate(model, verbose=False, **options)
         callbacks.remove(recorder)
         return recorder.recorded()
+
+
+def _fitted(goal: Target, answers: ValidationAnswers, found: Found, recorder: Recorder) -> dict[str, Any]:
+    """What the thresholds go with."""
+    return {
+        "target": str(goal),
+        "samples": len(answers),
+        "unanswered": recorder.unanswered,
+        "temperatures": asdict(found.temperatures),
+        "gate": "confidence" if isinstance(found.gate, str) else asdict(found.gate),
+        "fusion": None if found.fusion is None else asdict(found.fusion),
+        "fusion_gain": found.fusion_gain,
+    }
 
 
 def _chosen(

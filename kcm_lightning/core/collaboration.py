@@ -87,6 +87,20 @@ class Gates:
         )
         return self.learned.score(features)
 
+    def routes(self, judge: SmallPrediction, second: Tensor) -> Tensor:
+        """Who answers each sample, `Route` codes, shape `(B,)`; NaN opens no gate.
+
+        Args:
+            judge: what the judge predicts.
+            second: what is compared at the second gate, shape `(B,)`.
+        """
+        return route(
+            judge=judge.confidence,
+            second=second.nan_to_num(0),
+            thresholds=self.thresholds,
+            second_gate=self.second_gate,
+        )
+
     def fused(
         self, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction
     ) -> Prediction | None:
@@ -136,17 +150,10 @@ def collaborate(
         student = _checked(roles.student(take(batch["small"], rows))).scatter(rows, len(every))
 
     call = _TeacherCall(batch, roles.teacher, student, gates.temperatures.teacher, purpose)
-    score = gates.score(judge, student)
-    if gates.second_gate == "teacher":
-        called = passed_on
-        teacher = call(every if ask is Ask.EVERYONE else called)
-        second = teacher.confidence.nan_to_num(0)  # no answer opens no gate
-        routes = route(judge=judge.confidence, second=second, thresholds=thresholds, second_gate="teacher")
-    else:
-        second = score.nan_to_num(0)  # NaN where the judge has answered
-        routes = route(judge=judge.confidence, second=second, thresholds=thresholds)
-        called = routes == Route.TEACHER
-        teacher = call(every if ask is Ask.EVERYONE else called)
+    score, by_teacher = gates.score(judge, student), gates.second_gate == "teacher"
+    called = passed_on if by_teacher else gates.routes(judge, score) == Route.TEACHER
+    teacher = call(every if ask is Ask.EVERYONE else called)
+    routes = gates.routes(judge, teacher.confidence if by_teacher else score)
     fused = gates.fused(teacher, judge, student)
     last = fused or teacher
     routes[(routes == Route.TEACHER) & teacher.confidence.isnan()] = Route.STUDENT
@@ -158,21 +165,16 @@ def collaborate(
         confidence=_by_route(routes, [judge.confidence, student.confidence, last.confidence]),
         route=routes,
         called=called,
-        judge_prediction=judge.prediction,
-        judge_confidence=judge.confidence,
-        student_prediction=student.prediction,
-        student_confidence=student.confidence,
         gate_score=score,
-        teacher_prediction=teacher.prediction,
-        teacher_confidence=teacher.confidence,
-        teacher_without_hint_prediction=without_hint.prediction,
-        teacher_without_hint_confidence=without_hint.confidence,
+        **_columns("judge", judge),
+        **_columns("student", student),
+        **_columns("teacher", teacher),
+        **_columns("teacher_without_hint", without_hint),
         judge_logits=judge.logits,
         student_logits=student.logits,
         caption_features=None if judge.token_features is None else caption_features(judge, student),
         distribution=_by_route(routes, [judge.distribution, student.distribution, last.distribution]),
-        fused_prediction=None if fused is None else fused.prediction,
-        fused_confidence=None if fused is None else fused.confidence,
+        **({} if fused is None else _columns("fused", fused)),
     )
 
 
@@ -228,6 +230,20 @@ class _TeacherCall:
         return said.scatter(rows, len(asked))
 
 
+def _columns(who: str, said: Prediction) -> dict[str, Any]:
+    """Fields of an outcome that say what a model predicts and how sure it is."""
+    return {f"{who}_prediction": said.prediction, f"{who}_confidence": said.confidence}
+
+
+def _by_route(routes: Tensor, values: list[Any]) -> Any:
+    """Of each sample, the value of whoever answered it; None for what captions do not have."""
+    if values[0] is None:
+        return None
+    if isinstance(values[0], Tensor):
+        return torch.stack(values)[routes, torch.arange(len(routes), device=routes.device)]
+    return [values[who][row] for row, who in enumerate(routes.tolist())]
+
+
 def _chosen(
     choice: CaptionChoice, teacher: Prediction, judge: SmallPrediction, student: SmallPrediction
 ) -> Prediction:
@@ -245,12 +261,3 @@ def _known(values: Tensor | None) -> Tensor:
     """Logits and class counts, which classifiers have."""
     assert values is not None
     return values
-
-
-def _by_route(routes: Tensor, values: list[Any]) -> Any:
-    """Of each sample, the value of whoever answered it; None for what captions do not have."""
-    if values[0] is None:
-        return None
-    if isinstance(values[0], Tensor):
-        return torch.stack(values)[routes, torch.arange(len(routes), device=routes.device)]
-    return [values[who][row] for row, who in enumerate(routes.tolist())]

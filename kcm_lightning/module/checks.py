@@ -1,4 +1,4 @@
-"""Checks before anything is trained: sizes, losses, the judge of another run, a compiler."""
+"""Checks before anything is trained: sizes, losses, tokenizers, the judge of another run, a compiler."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from torch import nn
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.data.vocabulary import Vocabulary
+from kcm_lightning.large import LargeCaptioner
 from kcm_lightning.module.made_of import MadeOf
 from kcm_lightning.module.named_weights import check_weights
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
@@ -135,3 +136,18 @@ def has_compiler() -> bool:
             "no C++ compiler was found: the small models run uncompiled, which is several times slower"
         )
     return found
+
+
+def check_tokenizer(vocabulary: Vocabulary, teacher: LargeCaptioner) -> None:
+    """Whether small and large model mean the same by a token, where both have a tokenizer.
+
+    Raises:
+        InputError: they do not.
+    """
+    if vocabulary.tokenizer is None or teacher.tokenizer is None:
+        return
+    own, large = vocabulary.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    if any(large.get(token) != number for token, number in own.items()):
+        raise InputError(
+            "--data.tokenizer is not the large model's: give the name of the large model, or null for words"
+        )

@@ -22,7 +22,7 @@ from kcm_lightning.large import LargeCaptioner, LargeModel
 from kcm_lightning.large.captioner import CaptionAnswer
 from kcm_lightning.metrics.caption_scores import CaptionScores, Tokenizer, require_java
 from kcm_lightning.module.caption_targets import CaptionTargets
-from kcm_lightning.module.checks import vocabulary_in
+from kcm_lightning.module.checks import check_tokenizer, vocabulary_in
 from kcm_lightning.module.kcm import KCMModule
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.module.sample_lookup import SampleLookup
@@ -141,7 +141,7 @@ class KCMCaptions(KCMModule):
 
     def _set_up_metrics(self, data: KCMDataModule) -> None:
         self.vocabulary, self.max_length = self.data.vocabulary, self.data.max_length
-        _check_tokenizer(self.vocabulary, self.teacher)
+        check_tokenizer(self.vocabulary, self.teacher)
         names = ("judge", "student", "kcm")
         metrics = {who: CaptionScores("words", meteor=False) for who in names}
         self.scores = cast(Mapping[str, CaptionScores], nn.ModuleDict(metrics))  # its values are untyped
@@ -297,13 +297,3 @@ class KCMCaptions(KCMModule):
             who = "student" if self.student_started else "judge"
             values["selection"] = 10 * self.student_started.item() + values[f"{split}/{who}_CIDEr_words"]
         return values
-
-
-def _check_tokenizer(vocabulary: Vocabulary, teacher: LargeCaptioner) -> None:
-    if vocabulary.tokenizer is None or teacher.tokenizer is None:
-        return
-    own, large = vocabulary.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
-    if any(large.get(token) != number for token, number in own.items()):
-        raise InputError(
-            "--data.tokenizer is not the large model's: give the name of the large model, or null for words"
-        )

@@ -7,8 +7,8 @@ from typing import Any
 
 from kcm_lightning.data.reviews import CATEGORIES
 from kcm_lightning.metrics import paired_difference
-from kcm_lightning.report import published as paper
 from kcm_lightning.results import SCORES, TITLES, lm_rates
+from kcm_lightning.results import published as paper
 from kcm_lightning.results.comparable import last, options
 from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import spread
@@ -16,6 +16,7 @@ from kcm_lightning.utils.tables import spread
 _BERT, _CHAT = "Table 1: reviews, fine-tuned BERT", "Table 2: reviews, chat model"
 _OTHER_REVIEWS = "Reviews: "
 _CIFAR, _COCO, _MCM = "Table 3: CIFAR-100-LT", "Table 4: MSCOCO captions", "Table 5: MCM on CIFAR-100-LT"
+_OF_FUSION = {who: TITLES[who] for who in ("both", "unfused")}
 _PAPER_COLUMNS = ["paper: small", "large", "KCM"]
 
 
@@ -73,36 +74,40 @@ def _reviews(published: dict[str, tuple[float, float, float]], name: str) -> Cal
 
     def make(runs: list[Figures]) -> tuple[list[str], list[list[str]]]:
         titles = [f"paper: {name}", "KCM", "LM rate"] if published else []
-        models = [_titled("teacher", name, runs), _titled("kcm", "KCM", runs)]
-        head = ["Category", "Small", "Student", *models, "LM rate", "KCM - large", *titles]
+        shown = _shown_of_reviews(runs)
+        named = {"judge": "Small", "student": "Student", "teacher": name} | _OF_FUSION
+        models = [_titled(who, named.get(who, "KCM"), runs) for who in shown]
+        head = ["Category", *models, "LM rate", "KCM - large", *titles]
         by_category: dict[str, list[Figures]] = defaultdict(list)
         for run in runs:
             category = str(options(run, "data").get("category") or run["data"]["name"])
             by_category[CATEGORIES.get(category, category)].append(run)
-        names = [shown for shown in CATEGORIES.values() if shown in by_category]
+        names = [own for own in CATEGORIES.values() if own in by_category]
         names += sorted(set(by_category) - set(names))
         rows = [
-            [shown, *_row(by_category[shown]), *_said(published.get(shown), len(titles))] for shown in names
+            [own, *_row(by_category[own], shown), *_said(published.get(own), len(titles))] for own in names
         ]
-        six = [by_category[shown] for shown in CATEGORIES.values() if shown in by_category]
+        six = [by_category[own] for own in CATEGORIES.values() if own in by_category]
         if len(six) == len(CATEGORIES):
             said = [mean(column) for column in zip(*published.values(), strict=True)]
-            rows.append(["mean", *_mean_row(six), *_said(said, len(titles))])
+            rows.append(["mean", *_mean_row(six, shown), *_said(said, len(titles))])
         return head, rows
 
     return make
 
 
-def _row(runs: list[Figures]) -> list[str]:
+def _shown_of_reviews(runs: list[Figures]) -> list[str]:
+    """Columns of models: those of fusion where all runs have them."""
+    fused = [who for who in _OF_FUSION if all(who in run["accuracy"] for run in runs)]
+    return ["judge", "student", "teacher", *fused, "kcm"]
+
+
+def _row(runs: list[Figures], shown: list[str]) -> list[str]:
     rate = spread(run["lm_rate"]["called"] for run in runs)
-    return [
-        *(_accuracy(runs, who) for who in ("judge", "student", "teacher", "kcm")),
-        rate,
-        _difference([runs]),
-    ]
+    return [*(_accuracy(runs, who) for who in shown), rate, _difference([runs])]
 
 
-def _mean_row(groups: list[list[Figures]]) -> list[str]:
+def _mean_row(groups: list[list[Figures]], shown: list[str]) -> list[str]:
     """The mean over categories of each figure's mean over seeds."""
 
     def over(pick: Callable[[Figures], float | None]) -> str:
@@ -113,12 +118,16 @@ def _mean_row(groups: list[list[Figures]]) -> list[str]:
     def overall(who: str) -> str:
         return over(lambda run: run["accuracy"].get(who, {}).get("overall"))
 
-    cells = [overall(who) for who in ("judge", "student", "teacher", "kcm")]
+    cells = [overall(who) for who in shown]
     return [*cells, over(lambda run: run["lm_rate"]["called"]), _difference(groups)]
 
 
 def _difference(groups: list[list[Figures]]) -> str:
-    """KCM's accuracy minus the large model's: the mean over seeds; of single runs with an interval."""
+    """KCM's accuracy minus the large model's: the mean over seeds, with its interval.
+
+    Seeds share their test samples. The interval is the mean of each seed's, which is no narrower than that of
+    the mean.
+    """
     against: list[list[tuple[Any, int]]] = [
         [(run.get("kcm_against_teacher"), run["samples"]) for run in runs] for runs in groups
     ]
@@ -128,12 +137,14 @@ def _difference(groups: list[list[Figures]]) -> str:
         mean((counts["better"] - counts["worse"]) / samples for counts, samples in runs) for runs in against
     ]
     shown = f"{100 * mean(means):+.2f}"
-    if any(len(runs) > 1 for runs in against):  # seeds share their test samples: no interval is made of them
+    if len({len(runs) for runs in against}) > 1:  # a category lacks a seed
         return shown
-    found = paired_difference(
-        [(counts["better"], counts["worse"], samples) for ((counts, samples),) in against]
-    )
-    return f"{shown} ({100 * found['low']:+.2f} to {100 * found['high']:+.2f})"
+    found = [
+        paired_difference([(counts["better"], counts["worse"], samples) for counts, samples in of_one_seed])
+        for of_one_seed in zip(*against, strict=True)
+    ]
+    low, high = (100 * mean(one[end] for one in found) for end in ("low", "high"))
+    return f"{shown} ({low:+.2f} to {high:+.2f})"
 
 
 def _said(values: Iterable[float] | None, count: int) -> list[str]:

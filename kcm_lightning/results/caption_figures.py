@@ -17,6 +17,7 @@ from kcm_lightning.metrics.image_scores import (
 from kcm_lightning.results.class_figures import ALONE, TITLES, curve_names, lm_rates, title_of
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.curve import Curve, verdict, write_curves
+from kcm_lightning.results.published import kcm_on
 from kcm_lightning.utils.tables import percent
 
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr", "ROUGE-L", "METEOR")
@@ -105,7 +106,12 @@ def caption_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write_caption_curve(
-    path: Path, columns: Columns, images: dict[str, ImageScores], summary: dict[str, Any], title: str
+    path: Path,
+    columns: Columns,
+    images: dict[str, ImageScores],
+    summary: dict[str, Any],
+    title: str,
+    data_set: str = "",
 ) -> None:
     """Draws BLEU-4 and CIDEr against LM rate: KCM at every threshold, random router, and KCM as it ran.
 
@@ -115,6 +121,7 @@ def write_caption_curve(
         images: as `summarize_captions` returns them, with every model asked about every image.
         summary: as `summarize_captions` returns it.
         title: title of the figure.
+        data_set: name of the data set, of which the paper may have a figure.
     """
     student, scores = images["student"], summary["scores"]
     routed = images.get("both", images["teacher"])
@@ -133,6 +140,7 @@ def write_caption_curve(
             half_width=half_widths[name],
             name=" and ".join(names) or "by the student's confidence",
             as_printed=as_printed[name] if names else None,
+            papers=kcm_on(data_set).get(name),
             routers={"random router": [one[name] for one in by_chance]},
             judge=scores["judge"][name],
             student=scores["student"][name],

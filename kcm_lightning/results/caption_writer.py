@@ -46,7 +46,7 @@ class CaptionResultsWriter(ResultsWriter):
             summary=summary,
             table=caption_rows(summary),
             lines=_as_lines(rows),
-            draw=(lambda path, title: write_caption_curve(path, columns, images, summary, title))
+            draw=(lambda path, title: write_caption_curve(path, columns, images, summary, title, data.name))
             if "random" in summary["scores"]
             else None,
         )

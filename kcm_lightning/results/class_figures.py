@@ -20,6 +20,7 @@ from kcm_lightning.metrics import (
 )
 from kcm_lightning.results.columns import Columns
 from kcm_lightning.results.curve import Curve, verdict, write_curves
+from kcm_lightning.results.published import kcm_on
 from kcm_lightning.utils.tables import percent
 
 SMALL = ("judge", "student")
@@ -176,7 +177,9 @@ def curve_names(columns: Columns) -> list[str]:
     return ["learned gate"] * is_learned + ["fused answers"] * ("fused_prediction" in columns)
 
 
-def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: str) -> None:
+def write_curve(
+    path: Path, columns: Columns, summary: dict[str, Any], title: str, data_set: str = ""
+) -> None:
     """Draws accuracy against LM rate: KCM's gate and answers at every threshold, and what they compare with.
 
     These are KCM as the paper prints it, where the gate is learned or answers are fused, the random router,
@@ -187,6 +190,7 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
         columns: as `gather` returns them, with every model asked about every sample.
         summary: as `summarize` returns it.
         title: title of the figure.
+        data_set: name of the data set, of which the paper may have a figure.
     """
     student = columns["student_prediction"] == columns["target"]
     alone = columns["teacher_without_hint_prediction"] == columns["target"]
@@ -204,6 +208,7 @@ def write_curve(path: Path, columns: Columns, summary: dict[str, Any], title: st
         half_width=1.96 * (accuracy * (1 - accuracy) / len(student)).sqrt(),
         name=" and ".join(names) or "by the student's confidence",
         as_printed=as_printed if names else None,
+        papers=kcm_on(data_set).get("accuracy"),
         routers={
             "random router": [random_accuracy(rate, student, routed) for rate in few],
             "oracle router (knows what is right)": [oracle_accuracy(rate, student, routed) for rate in few],

@@ -34,6 +34,7 @@ class Curve:
         name: what decides along the curve.
         as_printed: quality at the same rates by the student's confidence and the large model alone, as the
             paper prints it, shape `(R,)`; None where that is the curve itself.
+        papers: LM rate and quality of the paper's KCM on these data; None for other data.
     """
 
     measure: str
@@ -49,6 +50,7 @@ class Curve:
     verdict: str = ""
     name: str = "by the student's confidence"
     as_printed: Tensor | None = None
+    papers: tuple[float, float] | None = None
 
 
 def write_curves(path: Path, title: str, curves: Sequence[Curve]) -> None:
@@ -99,6 +101,10 @@ def _draw(axes: Any, curve: Curve) -> None:
     )
     rate, quality = (100 * value for value in curve.kcm)
     axes.plot(rate, quality, "o", color=_ORANGE, markersize=11, label="KCM as it ran", zorder=5)
+    if curve.papers is not None:
+        place, value = (100 * number for number in curve.papers)
+        label = f"the paper's KCM: {value:.2f}{curve.unit} at {place:.1f} %"
+        axes.plot(place, value, "*", color=_ORANGE, markersize=16, markerfacecolor="white", label=label)
     _make_room(axes, 100 * curve.student)
     low, high = axes.get_ylim()
     if 100 * curve.judge > low - 2 * (high - low):  # one that is further off would flatten the curve

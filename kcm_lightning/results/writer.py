@@ -129,7 +129,9 @@ class ResultsWriter(L.Callback):
             summary=summary,
             table=table_rows(summary),
             lines=prediction_lines(columns, data.class_names),
-            draw=(lambda path, title: write_curve(path, columns, summary, title)) if compared else None,
+            draw=(lambda path, title: write_curve(path, columns, summary, title, data.name))
+            if compared
+            else None,
         )
 
     def on_test_end(self, trainer: Any, module: Any) -> None:

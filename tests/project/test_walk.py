@@ -97,5 +97,5 @@ def test_the_walk_is_that_of_contributing_and_short(walk):
     assert list(dict.fromkeys(written)) == list(dict.fromkeys(walk.files))
     assert len(set(walk.files)) <= 12
     names = walk.to_the_large_model
-    assert len(names) <= 6 and names[0] == "KCMModule.test_step" and names[-1] == "CLIP.distribution"
+    assert len(names) <= 6 and names[0] == "Answering.test_step" and names[-1] == "CLIP.distribution"
     assert " -> ".join(f"`{name}`" for name in names) in " ".join(text.split())

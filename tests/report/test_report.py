@@ -9,6 +9,7 @@ from statistics import mean, stdev
 import pytest
 
 from kcm_lightning.cli import main
+from kcm_lightning.metrics import paired_difference
 from kcm_lightning.report import report
 from kcm_lightning.utils.errors import InputError
 
@@ -76,7 +77,7 @@ def test_table_1_has_the_papers_figures_beside_ours_and_means_over_seeds(runs):
         f"{mean(percents):.2f} ± {stdev(percents):.2f}",
         "50.00 ± 0.00",
     ]
-    assert cells[6] == "-2.00" and cells[7:] == ["92.81", "94.45", "83.89"]
+    assert cells[6] == "-2.00 (-3.20 to -0.80)" and cells[7:] == ["92.81", "94.45", "83.89"]
     assert (
         text.count("seed ") == 3
         and "TextClassifier bert" in text
@@ -93,7 +94,12 @@ def test_a_single_run_has_an_interval_and_a_seed_counts_once(runs, tmp_path):
 def test_differences_are_averaged_over_seeds(runs):
     one, other = results(seed=0), results(seed=1)
     other["kcm_against_teacher"] = {"better": 0, "worse": 100}
-    assert "| -6.00 |" in report([runs(one, other)])
+    found = [
+        paired_difference([(counts["better"], counts["worse"], 1000)])
+        for counts in (one["kcm_against_teacher"], other["kcm_against_teacher"])
+    ]
+    low, high = (50 * (found[0][end] + found[1][end]) for end in ("low", "high"))
+    assert f"| -6.00 ({low:+.2f} to {high:+.2f}) |" in report([runs(one, other)])
 
 
 def test_six_categories_have_a_mean_row(runs):
