@@ -26,7 +26,16 @@ _TRAINER = (
 )
 # of module and data, what a resumed run may have otherwise
 _LENGTHS = {"epochs"}
-_AT_INFERENCE = {"compare", "pruning", "scoring", "second_gate", "temperatures", "thresholds"}
+_AT_INFERENCE = {
+    "compare",
+    "fusion",
+    "gate",
+    "pruning",
+    "scoring",
+    "second_gate",
+    "temperatures",
+    "thresholds",
+}
 _SPEED = {"cache", "compile", "eval_batch_size", "num_workers", "workers"}
 # what lies there is known by its content: the data's fingerprint, the large model's identity, the tokenizer
 _PLACES = {

@@ -19,7 +19,7 @@ from kcm_lightning.utils.seed import global_seed
 
 # of the trainer, what cuts a fit short
 LENGTH = ("max_epochs", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
-_GATES = ("thresholds", "temperatures")  # chosen after the fit
+_GATES = ("thresholds", "temperatures", "gate", "fusion")  # chosen after the fit
 # callbacks that only look on, by the ends of their names
 _ONLOOKERS = ("ProgressBar", "ModelSummary", "Monitor", "Checkpoint")
 

@@ -122,6 +122,12 @@ def figures_of_calibration(report: Mapping[str, Any]) -> tuple[dict[str, float],
         [f"temperature of the {who}".replace("teacher", "large model"), f"{value:.4f}", ""]
         for who, value in report["temperatures"].items()
     ]
+    for name in ("fusion", "gate"):
+        weights = report.get(name)
+        for who, value in weights.items() if isinstance(weights, Mapping) else ():
+            rows.append(
+                [f"{name}: {who.replace('_', ' ').replace('teacher', 'large model')}", f"{value:.4f}", ""]
+            )
     scalars = {
         f"{of}/threshold_{who}": float(value) for who, value in thresholds.items() if value is not None
     }
