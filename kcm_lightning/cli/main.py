@@ -45,12 +45,12 @@ def _status_of(given: list[str], stop: StopSignal) -> int:
         if _is_termination(error):  # of itself it would end as a success
             stop.number = stop.number or signal.SIGTERM
         if stop.number is None and (reason := _no_room(error)):
-            print(f"error: {reason}: make room. To go on: {_to_go_on(given)}", file=sys.stderr)
+            print(f"error: {reason}: make room. To go on: {to_go_on(given)}", file=sys.stderr)
             return 2
         if stop.number is None:
             raise
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"{stop}: what was done is kept. To go on: {_to_go_on(given)}", file=sys.stderr)
+        print(f"{stop}: what was done is kept. To go on: {to_go_on(given)}", file=sys.stderr)
     return stop.status
 
 
@@ -129,11 +129,12 @@ def _no_room(error: BaseException | None) -> str | None:
     return None
 
 
-def _to_go_on(given: list[str]) -> str:
+def to_go_on(given: list[str]) -> str:
     """The command that goes on where a command was stopped."""
     words = list(given)
     folder = Path(os.environ.get("KCM_RUN_FOLDER", ""))  # where a fresh `fit` writes
     fresh = words[:1] == ["fit"] and not any(word.startswith("--ckpt_path") for word in words)
     if fresh and (folder / "checkpoints" / "last.ckpt").is_file():
-        words += ["--run", str(folder), "--ckpt_path", "last"]
+        named = any(word.split("=")[0] == "--run" for word in words)
+        words += [*([] if named else ["--run", str(folder)]), "--ckpt_path", "last"]
     return shlex.join(["python", "-m", "kcm_lightning", *words])

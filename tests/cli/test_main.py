@@ -10,6 +10,7 @@ import pytest
 
 from kcm_lightning.cli import main
 from kcm_lightning.cli.configs import list_configs, shipped_configs
+from kcm_lightning.cli.main import to_go_on
 from kcm_lightning.cli.overview import OTHERS, WITH_CONFIG
 
 ROOT = Path(__file__).parent.parent.parent
@@ -124,3 +125,13 @@ def test_what_is_missing_is_said(words, says, capsys):
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert says in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("given", [[], ["--run", "here"], ["--run=here"]])
+def test_the_command_that_goes_on_names_the_run_once(tmp_path, monkeypatch, given):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    monkeypatch.setenv("KCM_RUN_FOLDER", str(tmp_path))
+    words = to_go_on(["fit", "--config", "mine.yaml", *given])
+    run = " ".join(given) or f"--run {tmp_path}"
+    assert words == f"python -m kcm_lightning fit --config mine.yaml {run} --ckpt_path last"
