@@ -85,6 +85,20 @@ def test_table_1_has_the_papers_figures_beside_ours_and_means_over_seeds(runs):
     )
 
 
+def test_fusion_has_columns_where_all_runs_have_it_and_is_never_averaged_with_what_has_none(runs):
+    plain, *fused = (results(seed=seed) for seed in range(3))
+    for figures in fused:
+        figures["accuracy"] |= {"both": {"overall": 0.95}, "unfused": {"overall": 0.9}}
+        figures |= {"fusion": {"teacher": 1.0, "judge": 0.5}, "gate": {"intercept": 0.1}}
+    text = report([runs(plain, *fused)])
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert len(titles) == 2 and "fused" not in titles[0] and "with a learned gate, fused" in titles[1]
+    first, second = text.split("## ")[1:]
+    assert "Both on all" not in first
+    assert "| Category | Small | Student | BERT | Both on all | KCM, not fused | KCM |" in second
+    assert "| 95.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in second
+
+
 def test_a_single_run_has_an_interval_and_a_seed_counts_once(runs, tmp_path):
     folder = runs(results(kcm=0.9), results(kcm=0.8))  # the same seed, perhaps with other thresholds
     text = report([folder, str(tmp_path / "runs" / "0")])
