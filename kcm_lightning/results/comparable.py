@@ -81,17 +81,19 @@ def variant_of(figures: Figures) -> dict[str, Any]:
 
 def _gates(figures: Figures) -> str | None:
     """Thresholds by hand, or the target that `calibrate` has chosen them for, others for each seed."""
-    more = [" with a learned gate"] if isinstance(figures.get("gate"), dict) else []
-    more += [" fused"] if figures.get("fusion") else []
+    learned = ["learned gate"] if isinstance(figures.get("gate"), dict) else []
+    fused = ["fused"] if figures.get("fusion") else []
+    return ", ".join([*_thresholds(figures), *learned, *fused]) or None
+
+
+def _thresholds(figures: Figures) -> list[str]:
     if target := (figures.get("calibrated") or {}).get("target"):
-        return ",".join([str(target), *more])
+        return [str(target)]
     # results of earlier versions do not have the target: `calibrate` fits temperatures, where there are any
     if "accuracy" not in figures or set(figures.get("temperatures", {}).values()) != {1.0}:
-        return None
-    thresholds = ", ".join(
-        f"{who} {'null' if value is None else f'{value:g}'}" for who, value in figures["thresholds"].items()
-    )
-    return ",".join([f"thresholds {thresholds}", *more])
+        return []
+    said = (f"{who} {'null' if v is None else f'{v:g}'}" for who, v in figures["thresholds"].items())
+    return [f"thresholds {', '.join(said)}"]
 
 
 def labels(groups: list[dict[str, Any]], shown: int) -> list[str]:

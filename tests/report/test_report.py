@@ -92,7 +92,7 @@ def test_fusion_has_columns_where_all_runs_have_it_and_is_never_averaged_with_wh
         figures |= {"fusion": {"teacher": 1.0, "judge": 0.5}, "gate": {"intercept": 0.1}}
     text = report([runs(plain, *fused)])
     titles = [line for line in text.splitlines() if line.startswith("## ")]
-    assert len(titles) == 2 and "fused" not in titles[0] and "with a learned gate, fused" in titles[1]
+    assert len(titles) == 2 and "fused" not in titles[0] and "learned gate, fused" in titles[1]
     first, second = text.split("## ")[1:]
     assert "Both on all" not in first
     assert "| Category | Small | Student | BERT | Both on all | KCM, not fused | KCM |" in second
