@@ -19,6 +19,7 @@ from kcm_lightning.utils.errors import InputError
 
 ROOMS = ("module", "data", "small", "large")  # where classes that options name are looked for
 _PLACES = {"model": "module", "data": "data"}
+_MOST_SETTINGS = 8
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 
@@ -105,7 +106,7 @@ def _options(option: str, kind: type) -> Iterator[str]:
     described = _described(kind)
     for parameter, annotation in parameters_of(kind):
         name = f"{option}.{parameter.name}"
-        settings = next((one for one in members_of(annotation) if dataclasses.is_dataclass(one)), None)
+        settings = next((one for one in members_of(annotation) if _is_explained(one)), None)
         if settings is not None:
             yield from ("", f"{name}.*", *wrapped(described.get(parameter.name, ""), indent=4))
             default = parameter.default if dataclasses.is_dataclass(parameter.default) else None
@@ -114,6 +115,11 @@ def _options(option: str, kind: type) -> Iterator[str]:
         yield from ("", f"{name}  {_kind(annotation)}{_default(parameter.default)}")
         yield from wrapped(described.get(parameter.name, ""), indent=4)
         yield from _own_choices(name, annotation)
+
+
+def _is_explained(kind: Any) -> bool:
+    """Whether settings are few enough to be set by hand; `calibrate` finds the many weights of a gate."""
+    return dataclasses.is_dataclass(kind) and len(dataclasses.fields(kind)) <= _MOST_SETTINGS
 
 
 def _settings(option: str, kind: type, default: Any) -> Iterator[str]:
@@ -185,7 +191,7 @@ def _kind(annotation: Any) -> str:
         elif origin in (list, tuple):
             inner = tuple(dict.fromkeys(one for one in inner if one is not ...))
             words.append(f"list of {' and '.join(map(_kind, inner))}")
-        elif origin is dict:
+        elif origin is dict or dataclasses.is_dataclass(member):
             words.append("names with values")
         elif member in _WORDS:
             words.append(_WORDS[member])

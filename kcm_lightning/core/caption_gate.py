@@ -79,7 +79,12 @@ def token_features(log_probabilities: Tensor, counted: Tensor) -> Tensor:
 
 
 def caption_features(judge: SmallPrediction, student: SmallPrediction) -> Tensor:
-    """What the weights of a `CaptionGate` are of, shape `(B, 9)`; NaN where the student was not asked."""
+    """What the weights of a `CaptionGate` are of, shape `(B, 9)`; NaN where the student was not asked.
+
+    >>> said = SmallPrediction(["a dog"], torch.ones(1), token_features=torch.zeros(1, 4))
+    >>> caption_features(said, said).tolist()  # they agree
+    [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]
+    """
     assert judge.token_features is not None and student.token_features is not None
     pairs = zip(judge.prediction, student.prediction, strict=True)
     agree = judge.confidence.new_tensor([float(one == other) for one, other in pairs])
@@ -92,6 +97,9 @@ def choice_features(features: Tensor, teacher_confidence: Tensor) -> Tensor:
     Args:
         features: as `caption_features` returns them.
         teacher_confidence: the large model's confidence in its caption, fractions, shape `(B,)`.
+
+    >>> choice_features(torch.ones(1, 9), torch.tensor([0.5]))[0, -1].item()
+    0.0
     """
     sure = teacher_confidence.float().clamp(_SURE, 1 - _SURE).logit()
     return torch.cat([features, sure.unsqueeze(1)], dim=1)

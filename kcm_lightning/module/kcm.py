@@ -46,10 +46,10 @@ class KCMModule(Answering):
         distill_thresholds: confidences from which on large model and judge teach in distillation; the
             student's is not used.
         temperatures: divisors of each model's logits at inference, as `calibrate` finds them; 1 by default.
-        gate: what the student's gate compares with its threshold: "confidence", the default, the student's
-            own (equation 1); or the weights of a learned gate, as `calibrate` finds them.
-        fusion: weights of large and small models in the answer to a sample that goes to the large model, as
-            `calibrate` finds them; null, the default, is the large model alone, as in the paper.
+        gate: what the student's gate compares: "confidence" (equation 1), the default, or a learned score,
+            whose weights `calibrate` finds.
+        fusion: weights of the models in answers to what goes to the large model, as `calibrate` finds them;
+            null, the default, is the large model alone.
         partition: who is asked first in distillation: "teacher_first", the default, or "printed", the judge
             first, as in the paper's Algorithm 1.
         direction: which KL divergence teaches the student (equations 4 and 5): "forward", the default,
@@ -57,9 +57,8 @@ class KCMModule(Answering):
             target's most probable class.
         distill_temperature: temperature, from 0.001 to 1000, that softens both sides of the KL divergence; 1,
             the default, changes nothing.
-        label_share: share of the label in what the student learns of samples whose labels are known, by
-            `loss`, from 0, the default and the paper, to 1; the rest is equations 4 and 5. Of held-out
-            samples no label is used.
+        label_share: share of `loss` in what the student learns of samples with known labels, from 0, the
+            default, to 1; the rest is equations 4 and 5.
         second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as in the
             paper's Algorithm 2, which calls the large model for every sample that the judge does not keep.
         pruning: classes that the student leaves to the others at inference (MCM); null, the default, is none.
