@@ -59,8 +59,8 @@ class KCMModule(Answering):
             the default, changes nothing.
         label_share: share of `loss` in what the student learns of samples with known labels, from 0, the
             default, to 1; the rest is equations 4 and 5.
-        second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as in the
-            paper's Algorithm 2, which calls the large model for every sample that the judge does not keep.
+        second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as printed,
+            which calls the large model for all that the judge does not keep.
         pruning: classes that the student leaves to the others at inference (MCM); null, the default, is none.
         cache: folder in which the large model's answers are kept; null, the default, asks it anew each time.
         compare: whether to ask every model about every test sample, for the comparison columns; null, the
