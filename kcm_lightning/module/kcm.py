@@ -45,7 +45,7 @@ class KCMModule(Answering):
             value of null closes a gate.
         distill_thresholds: confidences from which on large model and judge teach in distillation; the
             student's is not used.
-        temperatures: divisors of each model's logits at inference, as `calibrate` finds them; 1 by default.
+        temperatures: divisors of each model's logits, as `calibrate` finds them; 1 by default.
         gate: what the student's gate compares: "confidence" (equation 1), the default, or a learned score,
             whose weights `calibrate` finds.
         fusion: weights of the models in answers to what goes to the large model, as `calibrate` finds them;
@@ -60,11 +60,11 @@ class KCMModule(Answering):
         label_share: share of `loss` in what the student learns of samples with known labels, from 0, the
             default, to 1; the rest is equations 4 and 5.
         second_gate: whose confidence opens the second gate: "student", the default, or "teacher", as printed,
-            which calls the large model for all that the judge does not keep.
+            for which the large model is called whenever the judge is unsure.
         pruning: classes that the student leaves to the others at inference (MCM); null, the default, is none.
         cache: folder in which the large model's answers are kept; null, the default, asks it anew each time.
-        compare: whether to ask every model about every test sample, for the comparison columns; null, the
-            default, does so where the large model costs nothing.
+        compare: whether to ask every model about every test sample, to compare them; null, the default, does
+            so where the large model costs nothing.
         compile: whether to compile the small models where there is a compiler.
     """
 
