@@ -87,12 +87,12 @@ class CaptionRecorder(Recorder):
         fitted = fit_gate(CaptionChoice, features, more > 0, more.abs())
         if fitted is None:
             return
-        gained = torch.where(fitted[1] > 0.5, more, 0.0)
+        students = fitted[1] > 0.5
+        gained = torch.where(students, more, 0.0)
         found.fusion_gain = gained.mean().item()
         if gained.mean() > gained.std() / len(gained) ** 0.5:
             found.fusion = fitted[0]
-            students = (fitted[1] > 0.5).long()
-            answers.fused = ImageScores.chosen([answers.teacher, answers.student], students)
+            answers.fused = ImageScores.chosen([answers.teacher, answers.student], students.long())
 
     def _learn_gate(self, answers: CaptionAnswers, features: Tensor, found: Found) -> None:
         """Takes a learned gate where it routes better, in CIDEr and in the mean over all LM rates."""

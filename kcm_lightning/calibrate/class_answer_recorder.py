@@ -83,7 +83,7 @@ class ClassRecorder(Recorder):
             teacher=tempered(believed[answered], found.temperatures.teacher),
             judge_logits=columns["judge_logits"][answered] / found.temperatures.judge,
             student_logits=columns["student_logits"][answered] / found.temperatures.student,
-            log_counts=self._log_counts,
+            log_counts=self.module.log_counts.cpu(),
         )
         fitted = fit_fusion(features, target[answered])
         found.fusion, found.fusion_gain = fitted.weights, fitted.gain
@@ -98,7 +98,7 @@ class ClassRecorder(Recorder):
         if not self.learn_gate:
             return confidence
         features = gate_features(
-            judge_logits=columns["judge_logits"], student_logits=own, log_counts=self._log_counts
+            judge_logits=columns["judge_logits"], student_logits=own, log_counts=self.module.log_counts.cpu()
         )
         routed_right = fused_right if self.asked else torch.ones_like(student_right)
         fitted = fit_gate(LearnedGate, features, student_right)
@@ -111,10 +111,6 @@ class ClassRecorder(Recorder):
             return confidence
         found.gate, scores = fitted
         return scores
-
-    @property
-    def _log_counts(self) -> Tensor:
-        return self.module.class_counts.cpu().clamp_min(1).log()
 
 
 def _doubt(columns: Columns, temperature: float) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.core.fusion import Fusion
 
 _PENALTIES = (0.3, 0.03, 0.0)  # of the squared weights of all but the large model, strongest first
@@ -41,12 +42,8 @@ def fit_fusion(features: Tensor, target: Tensor, folds: int = 5) -> FittedFusion
         target: class indices, shape `(N,)`.
         folds: parts that the samples are split into.
     """
-    order = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))
-    parts = order.chunk(folds)
     logits = {penalty: features.new_empty(features.shape[1:]) for penalty in (*_PENALTIES, None)}
-    for held_out in parts:
-        kept = torch.ones(len(target), dtype=torch.bool)
-        kept[held_out] = False
+    for kept, held_out in folds_of(len(target), folds):
         of_others, weights = features[:, kept], _ALONE
         for penalty in (None, *_PENALTIES):
             weights = fit_weights(of_others, target[kept], penalty=penalty, start=weights, tolerance=1e-6)

@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.core.regression import Regression
 
 Kind = TypeVar("Kind", bound=Regression)
@@ -27,12 +28,9 @@ def fit_gate(
     Returns:
         The regression, and the scores, shape `(N,)`; None where the event is certain in a fold.
     """
-    order = torch.randperm(len(event), generator=torch.Generator().manual_seed(0))
     counted = torch.ones(len(event)) if weights is None else weights
     scores = torch.zeros(len(event))
-    for held_out in order.chunk(folds):
-        kept = torch.ones(len(event), dtype=torch.bool)
-        kept[held_out] = False
+    for kept, held_out in folds_of(len(event), folds):
         if (fitted := _fitted(kind, features[kept], event[kept], counted[kept])) is None:
             return None
         scores[held_out] = fitted.score(features[held_out])

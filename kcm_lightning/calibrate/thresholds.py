@@ -8,6 +8,7 @@ noise.
 import torch
 
 from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share
+from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.routing import Route, Thresholds
 
@@ -85,10 +86,8 @@ def expected_on_unseen(
     Returns:
         `lm_rate` and the qualities, see `ValidationAnswers.intervals`, each as `{"mean", "low", "high"}`.
     """
-    order = torch.randperm(len(answers), generator=torch.Generator().manual_seed(0))
     routes = torch.zeros(len(answers), dtype=torch.long)
-    for held_out in order.chunk(folds):
-        rest = order[~torch.isin(order, held_out)]
-        chosen = choose_thresholds(answers.rows(rest), target)
+    for kept, held_out in folds_of(len(answers), folds):
+        chosen = choose_thresholds(answers.rows(kept), target)
         routes[held_out] = answers.rows(held_out).routes(chosen)
     return {"lm_rate": share(routes == Route.TEACHER, level)} | answers.intervals(routes, level)

@@ -21,7 +21,7 @@ from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import print_usage, usage_of
-from kcm_lightning.results.calibrated_file import NAME, expected_in_words
+from kcm_lightning.results.calibrated_file import NAME, expected_in_words, plain_settings
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.results.provenance import identity_of
 from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_tensorboard
@@ -163,8 +163,7 @@ def _fitted(goal: Target, answers: ValidationAnswers, found: Found, recorder: Re
         "samples": len(answers),
         "unanswered": recorder.unanswered,
         "temperatures": asdict(found.temperatures),
-        "gate": "confidence" if isinstance(found.gate, str) else asdict(found.gate),
-        "fusion": None if found.fusion is None else asdict(found.fusion),
+        **plain_settings(found.gate, found.fusion),
         "fusion_gain": found.fusion_gain,
     }
 
@@ -221,7 +220,7 @@ def _print(report: dict[str, Any], goal: Target) -> None:
         say("gate: learned, which routes better than the student's confidence")
     if report["fusion"] is not None:
         weights = ", ".join(f"{who.replace('_', ' ')} {w:.2f}" for who, w in report["fusion"].items() if w)
-        unit = "points" if "accuracy" in str(report["expected_on_unseen_data"]) else "CIDEr x 100"
+        unit = "points" if "class_count" in report["fusion"] else "CIDEr x 100"
         gain = f"{100 * report['fusion_gain']:+.2f} {unit} on samples that they were not fitted on"
         say(f"fusion: weights {weights}; {gain}, against the large model alone on every sample")
     elif report["fusion_gain"] is not None:

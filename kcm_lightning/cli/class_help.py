@@ -70,6 +70,7 @@ def _all_of(option: str) -> list[type]:
 
 
 def own_classes(room: str, base: type) -> list[type]:
+    """The project's own classes of a room that are of a kind, those alone that an option can name."""
     module = importlib.import_module(f"kcm_lightning.{room}")
     found = [getattr(module, name) for name in module.__all__]
     return [

@@ -96,17 +96,17 @@ def _run(given: list[str]) -> int:
 def _configs(words: list[str]) -> int:
     """Lists the shipped configurations, or prints one."""
     usage = f"{PROGRAM} configs lists the shipped configurations, `configs show NAME` prints one"
-    names = [name for name, _ in list_configs()]
     if words in (["-h"], ["--help"]):
         print(usage)
     elif words[:1] == ["show"] and len(words) == 2:
         name = words[1] if words[1].endswith(".yaml") else f"{words[1]}.yaml"
         print(find_config(name).read_text(encoding="utf-8"), end="")
     elif words == ["show"]:
-        raise InputError(f"configs show needs a name, one of {', '.join(names)}")
+        raise InputError(f"configs show needs a name, one of {', '.join(name for name, _ in list_configs())}")
     elif not words:
-        width = max(map(len, names)) + 2
-        for name, text in list_configs():
+        shipped = list_configs()
+        width = max(len(name) for name, _ in shipped) + 2
+        for name, text in shipped:
             print("\n".join(wrapped(text, indent=width, first=name.ljust(width))))
         print(f"\nTo read one: {PROGRAM} configs show quickstart.yaml")
     else:

@@ -64,6 +64,11 @@ class Answering(TwoPhases):
         )
 
     @property
+    def log_counts(self) -> Tensor:
+        """Log of each class's number of training samples, which gate and fusion need; shape `(V,)`."""
+        return self.class_counts.clamp_min(1).log()
+
+    @property
     def gates(self) -> Gates:
         """What decides now who answers."""
         learned = None if self.gate == "confidence" else self.gate
@@ -74,7 +79,7 @@ class Answering(TwoPhases):
             second_gate=self.second_gate,
             learned=learned,
             fusion=self.fusion,
-            log_counts=self.class_counts.clamp_min(1).log() if of_classes else None,
+            log_counts=self.log_counts if of_classes else None,
             pruning=self.pruning,
         )
 

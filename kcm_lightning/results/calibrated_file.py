@@ -1,7 +1,7 @@
 """The file that `calibrate` writes: the gates' settings, and nothing that a configuration could hold else."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.fusion import Fusion
 from kcm_lightning.core.learned_gate import LearnedGate
+from kcm_lightning.core.regression import Regression
 from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.utils.errors import InputError
@@ -143,6 +144,22 @@ def expected_in_words(name: str) -> str:
     """
     words = name.replace("_minus_teacher", " minus that of the large model").replace("lm_rate", "LM rate")
     return words.replace("_", "-")  # BLEU-4
+
+
+def plain_settings(gate: Regression | str, fusion: Fusion | CaptionChoice | None) -> dict[str, Any]:
+    """Gate and fusion as a file holds them: numbers by name, or what switches them off.
+
+    Args:
+        gate: a learned one, or "confidence".
+        fusion: weights, or None.
+
+    >>> plain_settings("confidence", None)
+    {'gate': 'confidence', 'fusion': None}
+    """
+    return {
+        "gate": gate if isinstance(gate, str) else asdict(gate),
+        "fusion": None if fusion is None else asdict(fusion),
+    }
 
 
 def kind_of(name: str, numbers: Mapping[str, Any]) -> type:

@@ -9,7 +9,7 @@ import lightning as L
 
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
-from kcm_lightning.results.calibrated_file import check_chosen, chosen_for
+from kcm_lightning.results.calibrated_file import check_chosen, chosen_for, plain_settings
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.end_of_test import end_of_test, operating_points
@@ -186,8 +186,7 @@ class ResultsWriter(L.Callback):
         gates: dict[str, Any] = {}
         if hasattr(module, "thresholds"):
             gates = {"thresholds": asdict(module.thresholds), "temperatures": asdict(module.temperatures)}
-            gates["gate"] = module.gate if module.gate == "confidence" else asdict(module.gate)
-            gates["fusion"] = None if module.fusion is None else asdict(module.fusion)
+            gates |= plain_settings(module.gate, module.fusion)
             gates["calibrated"] = chosen_for(self.configs, module.thresholds)
         facts = provenance(trainer, self.config, self.large_model, self.fitted)
         if "checkpoint" in facts and Path(trainer.ckpt_path).resolve().parent.parent != self.folder.resolve():
