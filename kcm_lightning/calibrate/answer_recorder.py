@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import lightning as L
+from torch import Tensor
 
 from kcm_lightning.calibrate.answers import ValidationAnswers
+from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.caption_gate import CaptionChoice
 from kcm_lightning.core.confidence import Temperatures
@@ -15,6 +17,7 @@ from kcm_lightning.core.predictions import Outcome, Purpose
 from kcm_lightning.core.regression import Regression
 from kcm_lightning.data.base import Batch
 from kcm_lightning.module import KCMModule
+from kcm_lightning.results import Columns
 from kcm_lightning.utils.errors import InputError
 
 
@@ -36,6 +39,23 @@ class Found:
     fusion_gain: float | None = None
 
 
+@dataclass
+class Recorded:
+    """Answers to the validation split, and what was fitted there.
+
+    Args:
+        answers: to all samples, of fits that have not seen each; or to the half that nothing was fitted on.
+        found: what was fitted.
+        fitted_on: answers to the samples that it was fitted on.
+        regions: region of each sample of `answers`, shape `(N,)`; None for captions.
+    """
+
+    answers: ValidationAnswers
+    found: Found
+    fitted_on: ValidationAnswers
+    regions: Tensor | None = None
+
+
 class Recorder(L.Callback):
     """Keeps every model's answers to the validation split. Its kinds are those of classes and of captions.
 
@@ -46,6 +66,8 @@ class Recorder(L.Callback):
             of it.
         learn_gate: whether to fit a learned gate.
         fuse: whether to fit a fusion.
+        halved: whether to fit all that is fitted on one half of the samples, for a promise that is tested on
+            the other one.
 
     Attributes:
         asked: whether the large model's answers are known.
@@ -65,9 +87,10 @@ class Recorder(L.Callback):
         required: bool,
         learn_gate: bool = False,
         fuse: bool = False,
+        halved: bool = False,
     ):
         self.module, self.asked, self.required = module, ask, required
-        self.learn_gate, self.fuse = learn_gate, fuse
+        self.learn_gate, self.fuse, self.halved = learn_gate, fuse, halved
         self.unanswered = 0
         self.outcomes: list[Outcome] = []
         self.batches: list[dict] = []
@@ -97,6 +120,46 @@ class Recorder(L.Callback):
     def _kept(self, outcome: Outcome, batch: Batch) -> dict:
         """What must be known of a batch beside its outcome."""
 
+    def recorded(self) -> Recorded:
+        """What has been seen, with what was fitted on it."""
+        columns = self._columns()
+        if not self.halved:
+            answers, found = self._fitted(columns)
+            return Recorded(answers, found, answers, self._regions(columns))
+        first, second = next(folds_of(len(columns["index"]), folds=2))
+        fitted_on, found = self._fitted(rows_of(columns, first.nonzero().squeeze(1)))
+        others = rows_of(columns, second)
+        return Recorded(self._answers(others, found), found, fitted_on, self._regions(others))
+
+    def _regions(self, columns: Columns) -> Tensor | None:
+        """Region of each sample."""
+        return None
+
     @abstractmethod
-    def recorded(self) -> tuple[ValidationAnswers, Found]:
-        """The answers to all samples, with what was fitted on them."""
+    def _columns(self) -> Columns:
+        """What was kept of all samples, after a look at whom the large model has answered."""
+
+    @abstractmethod
+    def _fitted(self, columns: Columns) -> tuple[ValidationAnswers, Found]:
+        """What is fitted on samples, and the answers to them of fits that have not seen each."""
+
+    @abstractmethod
+    def _answers(self, columns: Columns, found: Found) -> ValidationAnswers:
+        """The answers to samples with what was fitted on others."""
+
+
+def rows_of(columns: Columns, rows: Tensor) -> Columns:
+    """Those of some samples.
+
+    Args:
+        columns: tensors and lists, a row a sample.
+        rows: indices.
+
+    >>> rows_of({"index": torch.tensor([4, 5]), "caption": ["a", "b"]}, torch.tensor([1]))
+    {'index': tensor([5]), 'caption': ['b']}
+    """
+    wanted = rows.tolist()
+    return {
+        name: values[rows] if isinstance(values, Tensor) else [values[row] for row in wanted]
+        for name, values in columns.items()
+    }

@@ -8,8 +8,9 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor
 
+from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.routing import Route, Thresholds, route
-from kcm_lightning.metrics.image_scores import ImageScores, score_difference
+from kcm_lightning.metrics.image_scores import HIGHEST_CIDER, ImageScores, bleu_of, score_difference
 from kcm_lightning.utils.errors import InputError
 
 Interval = dict[str, float]
@@ -53,13 +54,53 @@ class ValidationAnswers(ABC):
         """Share of the samples that the large model is called for."""
         return (self.routes(thresholds) == Route.TEACHER).double().mean().item()
 
-    @abstractmethod
+    def lm_rates(self, judge: float | None, scores: Tensor) -> Tensor:
+        """LM rates at many thresholds of the student's gate at once, shape `(K,)`, float64.
+
+        Args:
+            judge: the judge's threshold where it is above the student's, which it never falls below; None for
+                a judge that keeps nothing.
+            scores: the student's thresholds, shape `(K,)`.
+        """
+        _, by_small = self._kept_down_to(judge)
+        kept = _sum_from(by_small, torch.ones(len(self), 1, dtype=torch.double), scores)
+        return 1 - kept.squeeze(1) / len(self)
+
+    def qualities(self, judge: float | None, scores: Tensor, measure: str) -> Tensor:
+        """Qualities at many thresholds, see `lm_rates`; `measure` is a `Target.measure`."""
+        by_judge, by_small = self._kept_down_to(judge)
+        judges, students, routed = self._values()
+        replaced = _sum_from(by_small, students - routed, scores)
+        replaced += _sum_from(by_judge, judges - students, scores)
+        return self._quality_of(routed.sum(0) + replaced, measure)
+
+    def _kept_down_to(self, judge: float | None) -> tuple[Tensor, Tensor]:
+        """Threshold down to which the judge, and either small model, keeps each sample, shape `(N,)`."""
+        never = torch.full_like(self.judge_confidence, float("-inf"))
+        own = self.judge_confidence
+        by_judge = never if judge is None else torch.where(own >= judge, own, never)
+        return by_judge, torch.maximum(by_judge, self.gate_score)
+
     def quality(self, routes: Tensor, measure: str) -> float:
         """How good the answers are where each sample has a route; `measure` is a `Target.measure`."""
+        every = torch.arange(len(self))
+        return self._quality_of(torch.stack(self._values())[routes, every].sum(0), measure).item()
+
+    @abstractmethod
+    def _values(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What adds up to the quality of the judge's, the student's and the routed answers, `(N, D)` each."""
+
+    @abstractmethod
+    def _quality_of(self, total: Tensor, measure: str) -> Tensor:
+        """Quality out of sums of such values, shape `(..., D)` to `(...)`."""
 
     @abstractmethod
     def quality_of_large(self, measure: str) -> float:
         """How good the large model's own answers are."""
+
+    @abstractmethod
+    def losses(self, routes: Tensor, target: Target) -> Tensor:
+        """What each sample loses in the sense of a target, from -1 to 1, shape `(N,)`."""
 
     @abstractmethod
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
@@ -94,13 +135,21 @@ class ClassAnswers(ValidationAnswers):
         by_route = torch.stack([self.judge_right, self.student_right, self.fused_right])
         return by_route.gather(0, routes.unsqueeze(0)).squeeze(0)
 
-    def quality(self, routes: Tensor, measure: str) -> float:
+    def _values(self) -> tuple[Tensor, Tensor, Tensor]:
+        judge, student, routed = self.judge_right, self.student_right, self.fused_right
+        return judge.double().unsqueeze(1), student.double().unsqueeze(1), routed.double().unsqueeze(1)
+
+    def _quality_of(self, total: Tensor, measure: str) -> Tensor:
         if measure != "accuracy":
             raise InputError(f"a {measure} drop is for captions; with classes, give accuracy_drop or lm_rate")
-        return self.right(routes).double().mean().item()
+        return total.squeeze(-1) / len(self)
 
     def quality_of_large(self, measure: str) -> float:
         return self.teacher_right.double().mean().item()
+
+    def losses(self, routes: Tensor, target: Target) -> Tensor:
+        right = self.right(routes).double()
+        return self.teacher_right.double() - right if target.is_drop else 1 - right
 
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         right = self.right(routes)
@@ -133,11 +182,25 @@ class CaptionAnswers(ValidationAnswers):
     def _mixed(self, routes: Tensor) -> ImageScores:
         return ImageScores.chosen([self.judge, self.student, self.fused], routes)
 
-    def quality(self, routes: Tensor, measure: str) -> float:
-        return self._mixed(routes).scores()[measure]
+    def _values(self) -> tuple[Tensor, Tensor, Tensor]:
+        judge, student, routed = (
+            torch.cat([own.bleu, own.cider.unsqueeze(1)], dim=1)
+            for own in (self.judge, self.student, self.fused)
+        )
+        return judge, student, routed
+
+    def _quality_of(self, total: Tensor, measure: str) -> Tensor:
+        return total[..., -1] / len(self) if measure == "CIDEr" else bleu_of(total[..., :-1])[..., 3]
 
     def quality_of_large(self, measure: str) -> float:
         return self.teacher.scores()[measure]
+
+    def losses(self, routes: Tensor, target: Target) -> Tensor:
+        mixed = self._mixed(routes)
+        if target.measure == "CIDEr":
+            return (self.teacher.cider - mixed.cider) / HIGHEST_CIDER
+        large, own = (bleu_of(scores.bleu)[:, 3] for scores in (self.teacher, mixed))
+        return large - own
 
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         against = score_difference(self._mixed(routes), self.teacher, level)
@@ -146,6 +209,14 @@ class CaptionAnswers(ValidationAnswers):
             mean = figures.pop("difference")
             result[f"{name}_minus_teacher"] = {"mean": mean, **figures}
         return result
+
+
+def _sum_from(keys: Tensor, values: Tensor, thresholds: Tensor) -> Tensor:
+    """Sum of the values whose key is at least each threshold, shape `(K, D)`."""
+    order = keys.argsort(descending=True)
+    sums = torch.cat([values.new_zeros(1, values.shape[1]), values[order].cumsum(0)])
+    below = torch.searchsorted(-keys[order], -thresholds.to(keys.dtype), right=True)
+    return sums[below]
 
 
 def share(flags: Tensor, level: float) -> Interval:

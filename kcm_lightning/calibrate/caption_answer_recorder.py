@@ -50,15 +50,26 @@ class CaptionRecorder(Recorder):
             kept["large_captions"], kept["large_confidence"] = answer.prediction, answer.confidence
         return kept
 
-    def recorded(self) -> tuple[CaptionAnswers, Found]:
+    def _columns(self) -> Columns:
         columns = gather(self.outcomes, self.batches)
-        captions = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
         if self.asked:
-            large = columns["large_captions"]
-            self.unanswered = sum(caption is None for caption in large)
-            self.asked = self.required or None not in large
+            self.unanswered = sum(caption is None for caption in columns["large_captions"])
+            self.asked = self.required or not self.unanswered
+        return columns
+
+    def _fitted(self, columns: Columns) -> tuple[CaptionAnswers, Found]:
+        answers, found = self._answers(columns, Found()), Found()
+        if self.asked:
+            if self.fuse:
+                self._fuse(answers, columns, found)
+            if self.learn_gate:
+                self._learn_gate(answers, columns["caption_features"], found)
+        return answers, found
+
+    def _answers(self, columns: Columns, found: Found) -> CaptionAnswers:
+        captions = {who: columns[f"{who}_prediction"] for who in ("judge", "student")}
         if self.asked:  # where the large model has no answer, the student's stands
-            pairs = zip(large, captions["student"], strict=True)
+            pairs = zip(columns["large_captions"], captions["student"], strict=True)
             captions["teacher"] = [own if caption is None else caption for caption, own in pairs]
         tokenized = tokenize(captions, columns["references"], self.module.scoring)
         scores = {who: image_scores(own, tokenized.references) for who, own in tokenized.systems.items()}
@@ -71,20 +82,18 @@ class CaptionRecorder(Recorder):
             teacher=scores.get("teacher", scores["student"]),
             fused=scores.get("teacher", scores["student"]),
         )
-        found = Found()
-        if self.asked:
-            if self.fuse:
-                self._fuse(answers, columns, found)
-            if self.learn_gate:
-                self._learn_gate(answers, columns["caption_features"], found)
-        return answers, found
+        if isinstance(found.gate, CaptionGate):
+            answers.gate_score = found.gate.score(columns["caption_features"])
+        if isinstance(found.fusion, CaptionChoice):
+            students = found.fusion.score(_choice_features(columns)) > 0.5
+            answers.fused = ImageScores.chosen([answers.teacher, answers.student], students.long())
+        return answers
 
     def _fuse(self, answers: CaptionAnswers, columns: Columns, found: Found) -> None:
         """Takes a choice between the captions of student and large model where it gains CIDEr."""
         student, large = answers.student.cider, answers.teacher.cider
-        features = choice_features(columns["caption_features"], columns["large_confidence"].nan_to_num(0))
         more = student - large
-        fitted = fit_gate(CaptionChoice, features, more > 0, more.abs())
+        fitted = fit_gate(CaptionChoice, _choice_features(columns), more > 0, more.abs())
         if fitted is None:
             return
         students = fitted[1] > 0.5
@@ -106,3 +115,8 @@ class CaptionRecorder(Recorder):
         )
         if by_score > by_confidence:
             found.gate, answers.gate_score = fitted
+
+
+def _choice_features(columns: Columns) -> Tensor:
+    """What a choice between two captions weighs."""
+    return choice_features(columns["caption_features"], columns["large_confidence"].nan_to_num(0))

@@ -1,5 +1,8 @@
 """Recording answers that are right or wrong."""
 
+from dataclasses import astuple
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,12 +12,11 @@ from kcm_lightning.calibrate.fit_fusion import fit_fusion
 from kcm_lightning.calibrate.fit_gate import fit_gate
 from kcm_lightning.calibrate.temperatures import fit_temperature
 from kcm_lightning.core.confidence import Temperatures, probabilities, tempered
-from kcm_lightning.core.fusion import fusion_features
+from kcm_lightning.core.fusion import Fusion, fusion_features
 from kcm_lightning.core.learned_gate import LearnedGate, gate_features
 from kcm_lightning.core.predictions import Outcome, Query
 from kcm_lightning.core.pruning import pruned
 from kcm_lightning.data.base import Batch
-from kcm_lightning.metrics import routing_curve
 from kcm_lightning.results import Columns, gather
 
 _FEWEST = 20  # samples that the weights of a fusion are fitted on
@@ -23,7 +25,7 @@ _FEWEST = 20  # samples that the weights of a fusion are fitted on
 class ClassRecorder(Recorder):
     """Keeps what the models believe of each class."""
 
-    kinds = ("lm_rate", "accuracy_drop")
+    kinds = ("lm_rate", "accuracy", "accuracy_drop")
     has_temperatures = True
 
     def _kept(self, outcome: Outcome, batch: Batch) -> dict:
@@ -38,79 +40,117 @@ class ClassRecorder(Recorder):
             kept["teacher_probabilities"] = teacher.distribution(query)[:, 0]
         return kept
 
-    def recorded(self) -> tuple[ClassAnswers, Found]:
-        columns = gather(self.outcomes, self.batches)
-        target, student_logits = columns["target"], columns["student_logits"]
-        found = Found(
-            Temperatures(
-                judge=fit_temperature(columns["judge_logits"], target),
-                student=fit_temperature(student_logits, target),
-            )
-        )
-        judge_right, student_right = (columns[f"{who}_prediction"] == target for who in ("judge", "student"))
-        teacher_right = fused_right = student_right
-        if self._know_large_model(columns):
-            teacher_right, fused_right = self._of_large_model(columns, student_right, found)
-        answers = ClassAnswers(
-            judge_confidence=probabilities(columns["judge_logits"], found.temperatures.judge).amax(-1),
-            gate_score=self._scores(columns, student_right, fused_right, found),
-            student_doubt=_doubt(columns, found.temperatures.student),
-            judge_right=judge_right,
-            student_right=student_right,
-            teacher_right=teacher_right,
-            fused_right=fused_right,
-        )
-        return answers, found
+    def on_validation_start(self, trainer: Any, module: Any) -> None:
+        self.region_of_class = next(iter(trainer.datamodule.regions.values()))
 
-    def _know_large_model(self, columns: Columns) -> bool:
-        """Whether the large model has an answer to each sample, or to as many as it must."""
+    def _regions(self, columns: Columns) -> Tensor | None:
+        return self.region_of_class[columns["target"]]
+
+    def _columns(self) -> Columns:
+        columns = gather(self.outcomes, self.batches)
         if self.asked:
             unanswered = columns["teacher_probabilities"].isnan().any(-1)
             self.unanswered = int(unanswered.sum())
             self.asked = self.required or not unanswered.any()
-        return self.asked
+        return columns
 
-    def _of_large_model(self, columns: Columns, student_right: Tensor, found: Found) -> tuple[Tensor, Tensor]:
-        """Whether its own answers and the fused ones are right; where it has none, the student's stands."""
-        believed, target = columns["teacher_probabilities"], columns["target"]
+    def _fitted(self, columns: Columns) -> tuple[ClassAnswers, Found]:
+        target = columns["target"]
+        found = Found(
+            Temperatures(
+                judge=fit_temperature(columns["judge_logits"], target),
+                student=fit_temperature(columns["student_logits"], target),
+            )
+        )
+        if self.asked:
+            believed = columns["teacher_probabilities"]
+            answered = ~believed.isnan().any(-1)
+            log_probs = believed[answered].clamp_min(1e-30).log()
+            found.temperatures.teacher = fit_temperature(log_probs, target[answered])
+        answers = self._answers(columns, found)
+        if self.asked and self.fuse:
+            self._fit_fusion(answers, columns, found)
+        if self.learn_gate:
+            self._fit_gate(answers, columns, found)
+        return answers, found
+
+    def _answers(self, columns: Columns, found: Found) -> ClassAnswers:
+        target, temperatures = columns["target"], found.temperatures
+        judge_right, student_right = (columns[f"{who}_prediction"] == target for who in ("judge", "student"))
+        teacher_right = student_right
+        if self.asked:  # where the large model has no answer, the student's stands
+            believed = columns["teacher_probabilities"]
+            answered = ~believed.isnan().any(-1)
+            teacher_right = torch.where(answered, believed.nan_to_num().argmax(-1) == target, student_right)
+        answers = ClassAnswers(
+            judge_confidence=probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
+            gate_score=probabilities(self._answering(columns), temperatures.student).amax(-1),
+            student_doubt=_doubt(columns, temperatures.student),
+            judge_right=judge_right,
+            student_right=student_right,
+            teacher_right=teacher_right,
+            fused_right=teacher_right,
+        )
+        if isinstance(found.gate, LearnedGate):
+            answers.gate_score = found.gate.score(self._gate_features(columns))
+        if isinstance(found.fusion, Fusion):
+            features, answered = self._fusion_features(columns, found)
+            numbers = features.new_tensor(astuple(found.fusion))
+            fused = (numbers @ features.flatten(1)).view(features.shape[1:]).argmax(-1)
+            answers.fused_right = teacher_right.clone()
+            answers.fused_right[answered] = fused == target[answered]
+        return answers
+
+    def _fit_fusion(self, answers: ClassAnswers, columns: Columns, found: Found) -> None:
+        """Fits weights of the models, and takes them where they help."""
+        features, answered = self._fusion_features(columns, found)
+        if answered.sum() < _FEWEST:
+            return
+        target = columns["target"][answered]
+        fitted = fit_fusion(features, target)
+        found.fusion, found.fusion_gain = fitted.weights, fitted.gain
+        answers.fused_right = answers.teacher_right.clone()
+        answers.fused_right[answered] = fitted.prediction == target
+
+    def _fit_gate(self, answers: ClassAnswers, columns: Columns, found: Found) -> None:
+        """Fits a learned gate, and takes it unless the confidence foretells right answers better."""
+        fitted = fit_gate(LearnedGate, self._gate_features(columns), answers.student_right)
+        if fitted is None:
+            return
+        more = _surprise(fitted[1], answers.student_right) - _surprise(
+            answers.gate_score, answers.student_right
+        )
+        if more.mean() < more.std() / len(more) ** 0.5:
+            found.gate, answers.gate_score = fitted
+
+    def _fusion_features(self, columns: Columns, found: Found) -> tuple[Tensor, Tensor]:
+        """What fusion weighs, of the samples that the large model has an answer to, and which these are."""
+        believed, temperatures = columns["teacher_probabilities"], found.temperatures
         answered = ~believed.isnan().any(-1)
-        log_probs = believed[answered].clamp_min(1e-30).log()
-        found.temperatures.teacher = fit_temperature(log_probs, target[answered])
-        teacher_right = torch.where(answered, believed.nan_to_num().argmax(-1) == target, student_right)
-        if not self.fuse or answered.sum() < _FEWEST:
-            return teacher_right, teacher_right
         features = fusion_features(
-            teacher=tempered(believed[answered], found.temperatures.teacher),
-            judge_logits=columns["judge_logits"][answered] / found.temperatures.judge,
-            student_logits=columns["student_logits"][answered] / found.temperatures.student,
+            teacher=tempered(believed[answered], temperatures.teacher),
+            judge_logits=columns["judge_logits"][answered] / temperatures.judge,
+            student_logits=columns["student_logits"][answered] / temperatures.student,
             log_counts=self.module.log_counts.cpu(),
         )
-        fitted = fit_fusion(features, target[answered])
-        found.fusion, found.fusion_gain = fitted.weights, fitted.gain
-        fused_right = teacher_right.clone()
-        fused_right[answered] = fitted.prediction == target[answered]
-        return teacher_right, fused_right
+        return features, answered
 
-    def _scores(self, columns: Columns, student_right: Tensor, fused_right: Tensor, found: Found) -> Tensor:
-        """What the student's gate is to compare; of a learned gate, on samples that it was not fitted on."""
-        own = pruned(columns["student_logits"], self.module.pruning)
-        confidence = probabilities(own, found.temperatures.student).amax(-1)
-        if not self.learn_gate:
-            return confidence
-        features = gate_features(
-            judge_logits=columns["judge_logits"], student_logits=own, log_counts=self.module.log_counts.cpu()
+    def _gate_features(self, columns: Columns) -> Tensor:
+        """What a learned gate weighs."""
+        return gate_features(
+            judge_logits=columns["judge_logits"],
+            student_logits=self._answering(columns),
+            log_counts=self.module.log_counts.cpu(),
         )
-        routed_right = fused_right if self.asked else torch.ones_like(student_right)
-        fitted = fit_gate(LearnedGate, features, student_right)
-        if fitted is None:
-            return confidence
-        by_score, by_confidence = (
-            routing_curve(score, student_right, routed_right)[1].mean() for score in (fitted[1], confidence)
-        )
-        if by_score <= by_confidence:
-            return confidence
-        found.gate, scores = fitted
-        return scores
+
+    def _answering(self, columns: Columns) -> Tensor:
+        """The logits that the student answers by."""
+        return pruned(columns["student_logits"], self.module.pruning)
+
+
+def _surprise(probability: Tensor, event: Tensor) -> Tensor:
+    """Negative log-likelihood of each event, shape `(N,)`."""
+    return -torch.where(event, probability, 1 - probability).double().clamp_min(1e-6).log()
 
 
 def _doubt(columns: Columns, temperature: float) -> Tensor:

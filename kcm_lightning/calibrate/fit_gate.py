@@ -8,6 +8,8 @@ from torch import Tensor
 from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.core.regression import Regression
 
+_PENALTY = 10.0  # of the squared weights, in samples: features of one model say much the same
+
 Kind = TypeVar("Kind", bound=Regression)
 
 
@@ -39,15 +41,15 @@ def fit_gate(
 
 
 def _fitted(kind: type[Kind], features: Tensor, event: Tensor, weights: Tensor) -> Kind | None:
-    """The regression, on standardized features with a penalty of 1 on its squared weights."""
+    """The regression, on standardized features."""
     from sklearn.linear_model import LogisticRegression
 
     if event.all() or not event.any():
         return None
     wide = features.double()
-    mean, spread = wide.mean(0), wide.std(0)
+    mean, spread = wide.mean(0), wide.std(0, correction=0)
     scale = torch.where(spread > 1e-6, 1 / spread.clamp_min(1e-6), 0.0)  # a constant says nothing
-    fitted = LogisticRegression(solver="newton-cholesky").fit(
+    fitted = LogisticRegression(C=1 / _PENALTY, solver="newton-cholesky").fit(
         ((wide - mean) * scale).numpy(), event.numpy(), sample_weight=weights.double().numpy()
     )
     found = torch.from_numpy(fitted.coef_[0]) * scale

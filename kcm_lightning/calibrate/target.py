@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 
+from kcm_lightning.metrics.image_scores import HIGHEST_CIDER
 from kcm_lightning.utils.errors import InputError
 
-MEASURES = {"accuracy_drop": "accuracy", "bleu_drop": "BLEU-4", "cider_drop": "CIDEr"}
+_MEASURES = {
+    "accuracy": "accuracy",
+    "accuracy_drop": "accuracy",
+    "bleu_drop": "BLEU-4",
+    "cider_drop": "CIDEr",
+}
+QUALITIES = tuple(_MEASURES)
 
 
 @dataclass
@@ -12,9 +19,9 @@ class Target:
     """What thresholds are chosen for.
 
     Args:
-        kind: "lm_rate", call the large model for at most this share of the samples; or "accuracy_drop",
-            "bleu_drop" (of BLEU-4) or "cider_drop", call it as seldom as a quality within this of the large
-            model's allows.
+        kind: "lm_rate", call the large model for at most this share of the samples; "accuracy", call it as
+            seldom as this accuracy allows; or "accuracy_drop", "bleu_drop" (of BLEU-4) or "cider_drop", call
+            it as seldom as a quality within this of the large model's allows.
         value: a fraction in [0, 1].
     """
 
@@ -36,8 +43,8 @@ class Target:
             target = cls(kind.strip(), float(value))
         except ValueError:
             target = cls("", 0.0)
-        if target.kind not in ("lm_rate", *MEASURES) or not 0 <= target.value <= 1:
-            known = "=X, ".join(MEASURES)
+        if target.kind not in ("lm_rate", *QUALITIES) or not 0 <= target.value <= 1:
+            known = "=X, ".join(QUALITIES)
             raise InputError(f"target {text!r} is none of lm_rate=X, {known}=X with X from 0 to 1")
         return target
 
@@ -50,6 +57,27 @@ class Target:
         return f"{self.kind}={self.value:.12g}"
 
     @property
-    def measure(self) -> str | None:
-        """What must not drop; None for an LM rate."""
-        return MEASURES.get(self.kind)
+    def is_quality(self) -> bool:
+        """Whether it limits what is lost, not what is spent."""
+        return self.kind in QUALITIES
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether it compares with the large model."""
+        return self.kind.endswith("_drop")
+
+    @property
+    def measure(self) -> str:
+        """The quality that it is about."""
+        return _MEASURES[self.kind]
+
+    @property
+    def limit(self) -> float:
+        """Mean of the losses, see `ValidationAnswers.losses`, that it allows.
+
+        >>> round(Target.parse("accuracy=0.9").limit, 2), Target.parse("cider_drop=0.1").limit
+        (0.1, 0.01)
+        """
+        if not self.is_drop:
+            return 1 - self.value
+        return self.value / HIGHEST_CIDER if self.measure == "CIDEr" else self.value

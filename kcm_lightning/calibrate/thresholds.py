@@ -6,6 +6,7 @@ noise.
 """
 
 import torch
+from torch import Tensor
 
 from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share
 from kcm_lightning.calibrate.folds import folds_of
@@ -59,17 +60,19 @@ def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 4
     """
     surely = judge_threshold(answers)
     places = torch.linspace(0, 1, steps + 1, dtype=torch.double)
-    candidates = answers.gate_score.double().quantile(places).tolist()
+    scores = answers.gate_score.double().quantile(places)  # lowest first: fewest calls first
+    if target.is_quality:
+        floor = target.value
+        if target.is_drop:
+            floor = answers.quality_of_large(target.measure) - target.value
+        meets = (answers.qualities(surely, scores, target.measure) >= floor).nonzero().flatten()[:1]
+    else:
+        meets = (answers.lm_rates(surely, scores) <= target.value).nonzero().flatten()[-1:]
+    if not len(meets):
+        return Thresholds(None, None)
+    score = scores[meets].item()
     # the judge never keeps what is too unsure for the student's gate
-    choices = [Thresholds(None if surely is None else max(surely, c), c) for c in candidates]
-    if target.measure is None:
-        within = [chosen for chosen in choices if answers.lm_rate(chosen) <= target.value]
-        return max(within, key=lambda chosen: chosen.student or 0.0)
-    floor = answers.quality_of_large(target.measure) - target.value
-    for chosen in choices:  # lowest confidence first: fewest calls first
-        if answers.quality(answers.routes(chosen), target.measure) >= floor:
-            return chosen
-    return Thresholds(None, None)
+    return Thresholds(None if surely is None else max(surely, score), score)
 
 
 def expected_on_unseen(
@@ -90,4 +93,15 @@ def expected_on_unseen(
     for kept, held_out in folds_of(len(answers), folds):
         chosen = choose_thresholds(answers.rows(kept), target)
         routes[held_out] = answers.rows(held_out).routes(chosen)
+    return _intervals(answers, routes, level)
+
+
+def expected_of(
+    answers: ValidationAnswers, thresholds: Thresholds, level: float = 0.95
+) -> dict[str, Interval]:
+    """What thresholds do on samples that they were not chosen on, as `expected_on_unseen` returns it."""
+    return _intervals(answers, answers.routes(thresholds), level)
+
+
+def _intervals(answers: ValidationAnswers, routes: Tensor, level: float) -> dict[str, Interval]:
     return {"lm_rate": share(routes == Route.TEACHER, level)} | answers.intervals(routes, level)

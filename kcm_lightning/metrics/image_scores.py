@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+HIGHEST_CIDER = 10.0  # of a caption: the scorer multiplies by ten
 _TINY, _SMALL = 1e-15, 1e-9  # COCO's scorer adds these to numerators and denominators
 
 

@@ -138,6 +138,27 @@ def test_impossible_accuracy_sends_everything_to_the_large_model():
     assert called.all()
 
 
+@pytest.mark.parametrize("judge", [None, 0.7])
+def test_many_thresholds_at_once_are_each_replayed(judge):
+    answers = synthetic(500)
+    for name in ("judge_confidence", "gate_score"):
+        setattr(answers, name, (getattr(answers, name) * 20).round() / 20)  # ties
+    scores = torch.rand(50).sort().values.double()
+    lm_rates, qualities = answers.lm_rates(judge, scores), answers.qualities(judge, scores, "accuracy")
+    for score, rate, quality in zip(scores.tolist(), lm_rates, qualities, strict=True):
+        chosen = Thresholds(None if judge is None else max(judge, score), score)
+        right, called = replay(answers, chosen)
+        assert called.double().mean().item() == pytest.approx(rate.item())
+        assert right.double().mean().item() == pytest.approx(quality.item())
+
+
+def test_an_accuracy_is_reached_with_the_fewest_calls():
+    answers = synthetic(1000)
+    right, called = replay(answers, choose_thresholds(answers, Target("accuracy", 0.7)))
+    assert right.double().mean() >= 0.7 and called.double().mean() < 0.6
+    assert replay(answers, choose_thresholds(answers, Target("accuracy", 0.99)))[1].all()  # out of reach
+
+
 @pytest.mark.slow
 def test_intervals_cover_what_unseen_data_show():
     """Chosen on 1,000 samples, checked on 20,000 others, 40 times: 95 % intervals hold about 95 % of the
@@ -152,9 +173,9 @@ def test_intervals_cover_what_unseen_data_show():
     assert hits >= 34
 
 
-@pytest.mark.parametrize("text", ["lm_rate", "lm_rate=2", "accuracy=0.5", "lm_rate=x", ""])
+@pytest.mark.parametrize("text", ["lm_rate", "lm_rate=2", "accuracy=1.5", "lm_rate=x", ""])
 def test_bad_targets_are_refused(text):
-    with pytest.raises(InputError, match="is none of lm_rate=X, accuracy_drop=X"):
+    with pytest.raises(InputError, match="is none of lm_rate=X, accuracy=X, accuracy_drop=X"):
         Target.parse(text)
     assert Target.parse("lm_rate=0.75") == Target("lm_rate", 0.75)
 
