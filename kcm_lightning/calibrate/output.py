@@ -17,6 +17,7 @@ _OF = (
     "temperatures",
     "gate",
     "fusion",
+    "certificate",
     "checkpoint_sha256",
     "run_id",
     "data",

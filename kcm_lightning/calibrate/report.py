@@ -51,6 +51,7 @@ def report_of(
         expected = {"lm_rate": expected["lm_rate"]}
     return {
         "target": str(goal),
+        "date": datetime.now(UTC).date().isoformat(),
         "samples": len(answers),
         "unanswered": recorder.unanswered,
         "temperatures": asdict(found.temperatures),
@@ -73,7 +74,6 @@ def _plain(tested: Certificate, promise: Promise, recorded: Recorded, goal: Targ
         "by": promise.by,
         **{name: value for name, value in asdict(tested).items() if name != "thresholds"},
         "fitted_on": len(recorded.fitted_on),
-        "date": datetime.now(UTC).date().isoformat(),
         "without_promise": {
             "thresholds": {"judge": without.judge, "student": without.student},
             "lm_rate": answers.lm_rate(without),

@@ -65,15 +65,15 @@ def chosen_for(configs: Iterable[str | Path], thresholds: Thresholds) -> dict[st
         thresholds: thresholds in use.
 
     Returns:
-        `target` and `samples` of the last file of `calibrate` among them, and the hash of the checkpoint that
-        it is of where it says so; nothing where there is none, or where other thresholds are in use than it
-        has.
+        `target` and `samples` of the last file of `calibrate` among them and, where it says so, the hash of
+        the checkpoint that it is of and the certificate of what it promises; nothing where there is none, or
+        where other thresholds are in use than it has.
     """
     for _, report in _reports(configs):
         if all(report["thresholds"][who] == getattr(thresholds, who) for who in _GATES):
             found = {"target": str(report["target"]), "samples": int(report["samples"])}
-            of = report.get("checkpoint_sha256")
-            return found | ({"checkpoint_sha256": str(of)} if of else {})
+            more = {name: report[name] for name in ("checkpoint_sha256", "certificate") if report.get(name)}
+            return found | more
     return {}
 
 

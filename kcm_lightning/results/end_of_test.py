@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kcm_lightning.results.promise_kept import in_words as promise_in_words
 from kcm_lightning.results.tensorboard import tensorboard_command
 from kcm_lightning.utils.console import PROGRAM
 from kcm_lightning.utils.plain_files import read_json
@@ -24,7 +25,8 @@ def end_of_test(run: Path, folder: Path, found: Figures) -> list[str]:
     lines = [f"results: {folder / 'results.json'}"]
     if (folder / "curve.png").is_file():
         lines.append(f"curve: {folder / 'curve.png'}")
-    return [*_saved(found), *lines, *(f"next: {command}" for command in _next(run, found))]
+    kept = [promise_in_words(found["promise"])] if "promise" in found else []
+    return [*_saved(found), *kept, *lines, *(f"next: {command}" for command in _next(run, found))]
 
 
 def operating_points(run: Path, folder: Path, found: Figures) -> tuple[list[str], list[list[str]]] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kcm_lightning.results.comparable import last, options
 from kcm_lightning.results.curve import verdict
+from kcm_lightning.results.promise_kept import in_words as promise_in_words
 from kcm_lightning.results.results_file import Figures
 from kcm_lightning.utils.tables import markdown_table, percent
 
@@ -111,6 +112,8 @@ def _origin(found: Figures) -> list[str]:
         lines.append(f"Score of the student's gate, learned: {_weights(weights)}.")
     if weights := found.get("fusion"):
         lines.append(f"Answers of the large model are fused with the small ones: {_weights(weights)}.")
+    if promise := found.get("promise"):
+        lines.append(f"{promise_in_words(promise)}.".capitalize())
     lines += [
         f"Command: `{found['command']}`",
         f"Seed {found['seed']}, commit {found.get('commit') or 'unknown'}, {versions}.",

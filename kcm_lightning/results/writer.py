@@ -15,6 +15,7 @@ from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.end_of_test import end_of_test, operating_points
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
 from kcm_lightning.results.page import results_page, verdicts
+from kcm_lightning.results.promise_kept import promise_kept
 from kcm_lightning.results.provenance import identity_of, otherwise_in_the_fit, provenance
 from kcm_lightning.results.results_folder import results_folder
 from kcm_lightning.results.tensorboard import figures_of_test, leave_for_tensorboard
@@ -152,6 +153,8 @@ class ResultsWriter(L.Callback):
         if trainer.fast_dev_run:
             return
         results = found.summary | self._facts(trainer, module, usage)
+        if promise := promise_kept(results):
+            results["promise"] = promise
         folder = self._folder_of("test", results)
         for name in ("curve.png", "curve.svg"):  # of results that were made before
             (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""`calibrate --confidence` promises what it has tested, `test` says whether that was kept."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_fusion_commands import results_of, trained  # noqa: F401  a fixture
+from tests.run_commands import kcm
+
+pytestmark = pytest.mark.slow
+
+
+def calibrated(run: Path) -> dict:
+    return json.loads((run / "calibrated.json").read_text())
+
+
+def test_a_promise_is_made_written_and_compared(trained):  # noqa: F811
+    folder, config = trained
+    words = ["--target", "accuracy_drop=0.05", "--confidence", "0.9"]
+    printed = " ".join(kcm(folder, "calibrate", *config, *words).split())
+    report = calibrated(folder / "run")
+    certificate = report["certificate"]
+    assert certificate["promised"] and certificate["bound"] == "exact" and certificate["p_value"] <= 0.1
+    assert certificate["samples"] == report["samples"] and certificate["fitted_on"] == report["samples"]
+    assert {"date", "data", "large_model_identity", "checkpoint_sha256"} <= report.keys()
+    assert "promised: accuracy_drop=0.05, with a confidence of 90 %" in printed
+    found = results_of(folder, *config, "--config", str(folder / "run" / "calibrated.yaml"))
+    promise = found["promise"]
+    assert promise["value"] == pytest.approx(-found["kcm_against_teacher"]["difference"])
+    assert (
+        promise["kept"] == (promise["value"] <= 0.05) and promise["low"] < promise["value"] < promise["high"]
+    )
+    assert found["calibrated"]["certificate"] == certificate
+
+
+def test_it_is_said_in_words(trained):  # noqa: F811
+    folder, config = trained
+    kcm(folder, "calibrate", *config, "--target", "accuracy=0.7", "--confidence", "0.9", "--bound", "harms")
+    printed = " ".join(
+        kcm(folder, "test", *config, "--config", str(folder / "run" / "calibrated.yaml")).split()
+    )
+    assert "promise accuracy=0.7 (90 %): kept; the accuracy is" in printed
+
+
+def test_each_region_is_promised(trained):  # noqa: F811
+    folder, config = trained
+    kcm(
+        folder, "calibrate", *config, "--target", "accuracy_drop=0.2", "--confidence", "0.8", "--by", "region"
+    )
+    certificate = calibrated(folder / "run")["certificate"]
+    assert certificate["by"] == "region" and certificate["promised"]
+    found = results_of(folder, *config, "--config", str(folder / "run" / "calibrated.yaml"))
+    assert set(found["promise"]["by_region"]) == set(found["accuracy"]["kcm"]) - {"overall"}
+
+
+def test_what_cannot_be_shown_is_said(trained):  # noqa: F811
+    folder, config = trained
+    words = ["--target", "accuracy_drop=0.0001", "--confidence", "0.99", "--fuse", "false"]
+    printed = " ".join(kcm(folder, "calibrate", *config, *words).split())
+    assert "not promised: accuracy_drop=0.0001 could not be shown" in printed
+    report = calibrated(folder / "run")
+    assert not report["certificate"]["promised"] and report["thresholds"]["student"] is None
+    assert report["certificate"]["without_promise"]["lm_rate"] <= 1
+    found = results_of(folder, *config, "--config", str(folder / "run" / "calibrated.yaml"))
+    assert "promise" not in found and found["lm_rate"]["called"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "lm_rate=0.5", "--confidence", "0.9"], "limits what is spent, not what is lost"),
+        (["--target", "accuracy_drop=0.1", "--confidence", "1.0"], "is outside [0.5, 0.999]"),
+        (["--target", "accuracy_drop=0.1", "--by", "region"], "give --confidence 0.95 with them"),
+        (["--target", "accuracy_drop=0.1", "--bound", "betting"], "give --confidence 0.95 with them"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(trained, words, said):  # noqa: F811
+    folder, config = trained
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        kcm(folder, "calibrate", *config, *words)
