@@ -1,5 +1,6 @@
 """How far a `fit` has come, for the commands that follow it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ _FILE = "fit.json"
 class FitProgress(L.Callback):
     """Leaves `fit.json`: the epochs of each phase that are done, and those that were planned.
 
-    An epoch that was cut short, by `max_steps` or `max_time`, is not done.
+    An epoch that was cut short, by `max_steps` or `max_time`, is not done. Beside the epochs stands how long
+    it took, of a resumed fit all of its parts together.
 
     Args:
         folder: the run folder, which exists.
@@ -25,9 +27,12 @@ class FitProgress(L.Callback):
 
     def __init__(self, folder: Path):
         self.path, self.done, self.trained = Path(folder) / _FILE, 0, False
+        self.began, self.earlier = time.monotonic(), 0.0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.done = trainer.current_epoch
+        self.began = time.monotonic()
+        self.earlier = seconds_of_fit(self.path.parent) or 0.0 if trainer.ckpt_path else 0.0
         self._write(trainer, pl_module)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +53,18 @@ class FitProgress(L.Callback):
                 "of": _batches_in_all(trainer),
                 "overfit": overfit,
             }
-            write_json(self.path, module.phases_after(self.done) | {"batches_per_epoch": cut})
+            seconds = self.earlier + time.monotonic() - self.began
+            write_json(
+                self.path, module.phases_after(self.done) | {"batches_per_epoch": cut, "seconds": seconds}
+            )
+
+
+def seconds_of_fit(run: Path) -> float | None:
+    """How long the `fit` of a run took; None where that is not known."""
+    try:
+        return float(read_json(run / _FILE)["seconds"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def is_whole(trainer: Any) -> bool:

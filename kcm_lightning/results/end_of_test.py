@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kcm_lightning.results.costs import costs_in_words
 from kcm_lightning.results.promise_kept import in_words as promise_in_words
 from kcm_lightning.results.tensorboard import tensorboard_command
 from kcm_lightning.utils.console import PROGRAM
@@ -26,7 +27,8 @@ def end_of_test(run: Path, folder: Path, found: Figures) -> list[str]:
     if (folder / "curve.png").is_file():
         lines.append(f"curve: {folder / 'curve.png'}")
     kept = [promise_in_words(found["promise"])] if "promise" in found else []
-    return [*_saved(found), *kept, *lines, *(f"next: {command}" for command in _next(run, found))]
+    costs = costs_in_words(found) if "costs" in found else []
+    return [*_saved(found), *kept, *costs, *lines, *(f"next: {command}" for command in _next(run, found))]
 
 
 def operating_points(run: Path, folder: Path, found: Figures) -> tuple[list[str], list[list[str]]] | None:

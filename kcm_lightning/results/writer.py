@@ -12,6 +12,7 @@ from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.results.calibrated_file import check_chosen, chosen_for, plain_settings
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
 from kcm_lightning.results.columns import Columns, gather
+from kcm_lightning.results.costs import measured_costs
 from kcm_lightning.results.end_of_test import end_of_test, operating_points
 from kcm_lightning.results.fit_record import check_resumed, check_split, keep, trained_on_by_judge
 from kcm_lightning.results.page import results_page, verdicts
@@ -103,6 +104,8 @@ class ResultsWriter(L.Callback):
             check_chosen(self.configs, module.thresholds, trainer.ckpt_path)
 
     def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
+        if not self.outcomes:
+            self.first_batch = batch
         self._keep(outputs, batch)
 
     def on_predict_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any) -> None:
@@ -153,6 +156,7 @@ class ResultsWriter(L.Callback):
         if trainer.fast_dev_run:
             return
         results = found.summary | self._facts(trainer, module, usage)
+        results["costs"] = self._costs(trainer, module)
         if promise := promise_kept(results):
             results["promise"] = promise
         folder = self._folder_of("test", results)
@@ -168,6 +172,11 @@ class ResultsWriter(L.Callback):
             print_table(*points, "with other thresholds")
         for line in end_of_test(self.folder, folder, results):
             say(line)
+
+    def _costs(self, trainer: Any, module: Any) -> dict[str, Any]:
+        """What each model takes for a sample, on the first batch."""
+        with trainer.precision_plugin.forward_context():
+            return measured_costs(module, self.first_batch)
 
     def _leave_for_tensorboard(self, folder: Path, results: Mapping[str, Any]) -> None:
         """Has TensorBoard show what the folder holds."""
