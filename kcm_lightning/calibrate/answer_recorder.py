@@ -71,12 +71,16 @@ class Recorder(L.Callback):
 
     Attributes:
         asked: whether the large model's answers are known.
-        kinds: targets that make sense for such answers.
+        kinds: targets of quality that make sense for such answers.
+        measure: the quality of such answers.
+        first_batch: a batch to measure costs on.
         has_temperatures: whether confidences have temperatures.
         unanswered: samples that the large model was asked about and gave no answer to; the student's stands.
     """
 
     kinds: ClassVar[tuple[str, ...]]
+    measure: ClassVar[str]
+    first_batch: Batch
     has_temperatures: ClassVar[bool]
 
     def __init__(
@@ -98,11 +102,11 @@ class Recorder(L.Callback):
     @classmethod
     def check(cls, module: KCMModule, target: Target) -> None:
         """Refuses a target that makes no sense for the module's answers."""
-        if target.kind not in cls.kinds:
-            known = "=X or ".join(cls.kinds)
+        if target.is_quality and target.kind not in cls.kinds:
+            known = "=X or ".join(("lm_rate", *cls.kinds))
             raise InputError(
-                f"{target.kind}={target.value:g}: accuracy_drop is for classes, bleu_drop and cider_drop are "
-                f"for captions; give {known}=X"
+                f"{target.kind}={target.value:g}: accuracy and accuracy_drop are for classes, bleu_drop and "
+                f"cider_drop are for captions; give {known}=X"
             )
 
     @property
@@ -113,6 +117,8 @@ class Recorder(L.Callback):
     def on_validation_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Batch, *args: Any
     ) -> None:
+        if not self.outcomes:
+            self.first_batch = batch
         self.outcomes.append(outputs)
         self.batches.append(self._kept(outputs, batch))
 

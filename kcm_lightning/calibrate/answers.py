@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor
 
-from kcm_lightning.calibrate.target import Target
+from kcm_lightning.calibrate.target import Prices, Target
 from kcm_lightning.core.routing import Route, Thresholds, route
 from kcm_lightning.metrics.image_scores import HIGHEST_CIDER, ImageScores, bleu_of, score_difference
 from kcm_lightning.utils.errors import InputError
@@ -66,6 +66,12 @@ class ValidationAnswers(ABC):
         kept = _sum_from(by_small, torch.ones(len(self), 1, dtype=torch.double), scores)
         return 1 - kept.squeeze(1) / len(self)
 
+    def asked(self, judge: float | None, scores: Tensor) -> Tensor:
+        """Share of the samples that the student sees, at many thresholds, see `lm_rates`; shape `(K,)`."""
+        by_judge, _ = self._kept_down_to(judge)
+        kept = _sum_from(by_judge, torch.ones(len(self), 1, dtype=torch.double), scores)
+        return 1 - kept.squeeze(1) / len(self)
+
     def qualities(self, judge: float | None, scores: Tensor, measure: str) -> Tensor:
         """Qualities at many thresholds, see `lm_rates`; `measure` is a `Target.measure`."""
         by_judge, by_small = self._kept_down_to(judge)
@@ -93,6 +99,12 @@ class ValidationAnswers(ABC):
     @abstractmethod
     def _quality_of(self, total: Tensor, measure: str) -> Tensor:
         """Quality out of sums of such values, shape `(..., D)` to `(...)`."""
+
+    def cost(self, thresholds: Thresholds, prices: Prices) -> float:
+        """What a sample costs on average."""
+        routes = self.routes(thresholds)
+        asked = (routes != Route.JUDGE).double().mean().item()
+        return prices.judge + prices.student * asked + prices.large * self.lm_rate(thresholds)
 
     @abstractmethod
     def quality_of_large(self, measure: str) -> float:

@@ -21,7 +21,8 @@ from kcm_lightning.results import Columns, gather
 class CaptionRecorder(Recorder):
     """Keeps what the models say of each image."""
 
-    kinds = ("lm_rate", "bleu_drop", "cider_drop")
+    kinds = ("bleu_drop", "cider_drop")
+    measure = "CIDEr"
     has_temperatures = False
     module: KCMCaptions
 

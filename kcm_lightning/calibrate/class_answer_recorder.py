@@ -25,7 +25,8 @@ _FEWEST = 20  # samples that the weights of a fusion are fitted on
 class ClassRecorder(Recorder):
     """Keeps what the models believe of each class."""
 
-    kinds = ("lm_rate", "accuracy", "accuracy_drop")
+    kinds = ("accuracy", "accuracy_drop")
+    measure = "accuracy"
     has_temperatures = True
 
     def _kept(self, outcome: Outcome, batch: Batch) -> dict:

@@ -10,6 +10,7 @@ from kcm_lightning.calibrate.answer_recorder import Recorded, Recorder
 from kcm_lightning.calibrate.certificate import Certificate
 from kcm_lightning.calibrate.on_unseen import in_words, met_on_unseen
 from kcm_lightning.calibrate.promise import Promise, certified, promise_in_words
+from kcm_lightning.calibrate.spending import table_rows
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_of, expected_on_unseen
 from kcm_lightning.core.routing import Thresholds
@@ -19,6 +20,7 @@ from kcm_lightning.results.calibrated_file import expected_in_words, plain_setti
 from kcm_lightning.results.fit_record import checkpoint_facts
 from kcm_lightning.results.provenance import identity_of
 from kcm_lightning.utils.console import say
+from kcm_lightning.utils.tables import print_table
 
 
 def report_of(
@@ -104,6 +106,10 @@ def print_report(report: dict[str, Any], goal: Target) -> None:
         title = f"expected {expected_in_words(name)}{' x 100' if is_score else ''}"
         value = f"{mean:.2f}{'' if is_score else ' %'}"
         say(f"{title}: {value} (95 % interval {low:.2f} to {high:.2f})")
+    if rows := report.get("table"):
+        measure = "accuracy" if "accuracy" in rows[0] else "CIDEr"
+        unit = {"cost": "cost of 1,000", "seconds": "seconds for 1,000", "flops": "FLOPs"}.get(goal.kind, "")
+        print_table(*table_rows(rows, measure, unit), f"{report['samples']:,} validation samples, %")
     if unanswered := report["unanswered"]:
         say(
             f"note: the large model gave no answer to {unanswered:,} of {report['samples']:,} validation "

@@ -1,6 +1,7 @@
 """What thresholds are chosen for."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 
 from kcm_lightning.metrics.image_scores import HIGHEST_CIDER
 from kcm_lightning.utils.errors import InputError
@@ -12,6 +13,22 @@ _MEASURES = {
     "cider_drop": "CIDEr",
 }
 QUALITIES = tuple(_MEASURES)
+_SPENDING = ("cost", "seconds", "flops")
+
+
+@dataclass
+class Prices:
+    """What a sample costs, in the unit of a target.
+
+    Args:
+        judge: of the judge, which sees each.
+        student: of the student, which sees those that the judge passes on.
+        large: of the large model, which sees those that are routed to it.
+    """
+
+    judge: float
+    student: float
+    large: float
 
 
 @dataclass
@@ -19,14 +36,17 @@ class Target:
     """What thresholds are chosen for.
 
     Args:
-        kind: "lm_rate", call the large model for at most this share of the samples; "accuracy", call it as
-            seldom as this accuracy allows; or "accuracy_drop", "bleu_drop" (of BLEU-4) or "cider_drop", call
-            it as seldom as a quality within this of the large model's allows.
-        value: a fraction in [0, 1].
+        kind: "lm_rate", call the large model for at most this share of the samples; "cost" (money for 1,000
+            samples), "seconds" (for 1,000 samples) or "flops" (for a sample), call it as often as this
+            allows; "accuracy", call it as seldom as this accuracy allows; or "accuracy_drop", "bleu_drop" (of
+            BLEU-4) or "cider_drop", call it as seldom as a quality within this of the large model's allows.
+        value: a fraction in [0, 1]; of what is spent, a number above 0.
+        prices: of what is spent: what each model costs.
     """
 
     kind: str
     value: float
+    prices: Prices | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -43,9 +63,12 @@ class Target:
             target = cls(kind.strip(), float(value))
         except ValueError:
             target = cls("", 0.0)
-        if target.kind not in ("lm_rate", *QUALITIES) or not 0 <= target.value <= 1:
-            known = "=X, ".join(QUALITIES)
-            raise InputError(f"target {text!r} is none of lm_rate=X, {known}=X with X from 0 to 1")
+        most = sys.float_info.max if target.is_spending else 1.0
+        if target.kind not in ("lm_rate", *QUALITIES, *_SPENDING) or not 0 <= target.value <= most:
+            known, spent = ("=X, ".join(names) for names in (("lm_rate", *QUALITIES), _SPENDING))
+            raise InputError(
+                f"target {text!r} is none of {known}=X with X from 0 to 1, {spent}=X with X from 0"
+            )
         return target
 
     def __str__(self) -> str:
@@ -60,6 +83,11 @@ class Target:
     def is_quality(self) -> bool:
         """Whether it limits what is lost, not what is spent."""
         return self.kind in QUALITIES
+
+    @property
+    def is_spending(self) -> bool:
+        """Whether it limits money, time or arithmetic, of which an LM rate follows."""
+        return self.kind in _SPENDING
 
     @property
     def is_drop(self) -> bool:

@@ -67,12 +67,23 @@ def choose_thresholds(answers: ValidationAnswers, target: Target, steps: int = 4
             floor = answers.quality_of_large(target.measure) - target.value
         meets = (answers.qualities(surely, scores, target.measure) >= floor).nonzero().flatten()[:1]
     else:
-        meets = (answers.lm_rates(surely, scores) <= target.value).nonzero().flatten()[-1:]
+        within = _spent(answers, surely, scores, target) <= target.value
+        within[0] = True  # less cannot be spent
+        meets = within.nonzero().flatten()[-1:]
     if not len(meets):
         return Thresholds(None, None)
     score = scores[meets].item()
     # the judge never keeps what is too unsure for the student's gate
     return Thresholds(None if surely is None else max(surely, score), score)
+
+
+def _spent(answers: ValidationAnswers, judge: float | None, scores: Tensor, target: Target) -> Tensor:
+    """LM rate, or what a sample costs, at thresholds of the student's gate, shape `(K,)`."""
+    lm_rates, prices = answers.lm_rates(judge, scores), target.prices
+    if prices is None:
+        return lm_rates
+    asked = answers.asked(judge, scores)
+    return prices.judge + prices.student * asked + prices.large * lm_rates
 
 
 def expected_on_unseen(

@@ -13,6 +13,7 @@ from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
 from kcm_lightning.calibrate.output import make_folder, output_path, write
 from kcm_lightning.calibrate.promise import Promise
 from kcm_lightning.calibrate.report import origin, print_report, report_of, settings
+from kcm_lightning.calibrate.spending import check_spent, prices_of, tradeoff
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
@@ -20,6 +21,7 @@ from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import print_usage, usage_of
 from kcm_lightning.results.calibrated_file import NAME
+from kcm_lightning.results.costs import measured_costs
 from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_tensorboard
 from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
@@ -42,6 +44,7 @@ class KCMTrainer(L.Trainer):
         confidence: float | None = None,
         bound: Bound | None = None,
         by: Literal["region"] | None = None,
+        table: bool = False,
         output: str | None = None,
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
@@ -51,10 +54,11 @@ class KCMTrainer(L.Trainer):
         Args:
             model: a trained KCMModule.
             datamodule: its data.
-            target: `lm_rate=X`, call the large model for at most this share of the samples; or
-                `accuracy_drop=X`, for captions `bleu_drop=X` or `cider_drop=X`, call it as seldom as a
-                quality within X of the large model's (with hints, where it gets them) allows; fractions in
-                [0, 1].
+            target: `lm_rate=X`, call the large model for at most this share of the samples; `cost=X` (money
+                for 1,000 samples), `seconds=X` (for 1,000 samples) or `flops=X` (for a sample), as often as
+                this allows; `accuracy=X`, as seldom as this accuracy allows; `accuracy_drop=X`, for captions
+                `bleu_drop=X` or `cider_drop=X`, as seldom as a quality within X of the large model's (with
+                hints, where it gets them) allows. Qualities and shares are fractions in [0, 1].
             gate: "learned", the default, fits a learned gate and takes it unless the student's confidence
                 does better on samples that it was not fitted on; "confidence" is equation 1.
             fuse: whether to fit weights of large and small models in the answer to what goes to the large
@@ -69,6 +73,7 @@ class KCMTrainer(L.Trainer):
                 the last hold for any distribution and number of samples.
             by: with `confidence`, "region" keeps the target in each region; null, the default, on all
                 samples.
+            table: whether to print what each LM rate from 0 to 100 % would bring and cost.
             output: YAML to write, for later commands as a second --config, with what is expected as JSON
                 beside it. Other files are not overwritten, and earlier thresholds that are others are kept
                 under a name of their own. null, the default, is `calibrated-<target>.yaml` in the run folder;
@@ -91,7 +96,7 @@ class KCMTrainer(L.Trainer):
         recording = self._check(model, goal)
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
-        required = goal.is_quality
+        required = goal.is_quality or goal.kind == "cost" or table
         ask = required or not model.teacher.paid
         recorder = recording(
             model,
@@ -107,16 +112,26 @@ class KCMTrainer(L.Trainer):
         usage = usage_of(model.teacher)
         if self.is_global_zero:
             print_usage(usage)
+        if goal.is_spending:
+            goal.prices = prices_of(goal, self._costs(model, recorder), usage)
         report = {
             **report_of(goal, recorded, recorder, own_threshold, promise),
             **origin(model, cast(KCMDataModule, datamodule), ckpt_path),
             **({"large_model": usage} if usage else {}),
         }
+        if goal.prices is not None:
+            check_spent(goal, recorded.answers, report["thresholds"])
+        if table:
+            report["table"] = tradeoff(recorded.answers, recorder.measure, goal.prices)
         if self.is_global_zero:
             print_report(report, goal)
             newest = None if output else Path(self.default_root_dir) / NAME
             self._leave(report, settings(report, with_temperatures=recorder.has_temperatures), path, newest)
         return report
+
+    def _costs(self, model: KCMModule, recorder: Recorder) -> dict[str, Any]:
+        with self.precision_plugin.forward_context():
+            return measured_costs(model, recorder.first_batch)
 
     def _leave(self, report: dict[str, Any], settings: str, path: Path, newest: Path | None) -> None:
         """Writes what was chosen, unless this is a try, and says how to use it."""

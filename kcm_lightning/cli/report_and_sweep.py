@@ -1,4 +1,4 @@
-"""The commands `report` and `sweep`."""
+"""The commands `report`, `cost` and `sweep`."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from kcm_lightning.cli.parser import OneLineErrors
-from kcm_lightning.report import report
+from kcm_lightning.report import cost_page, report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.console import PROGRAM
 
@@ -32,6 +32,17 @@ def run_report(words: list[str]) -> int:
     )
     options = parser.parse_args(words)
     print(report(options.folders, options.format, options.by), end="")
+    return 0
+
+
+def run_cost(words: list[str]) -> int:
+    """`cost FOLDER`; returns the exit status."""
+    parser = OneLineErrors(
+        prog=f"{PROGRAM} cost",
+        description="What a tested run costs for each sample and in total, and below which LM rate it pays.",
+    )
+    parser.add_argument("folder", help="run folder, or one of its further tests")
+    print(cost_page(Path(parser.parse_args(words).folder)), end="")
     return 0
 
 

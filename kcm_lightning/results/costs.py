@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from kcm_lightning.core.predictions import Query, take
+from kcm_lightning.large.answer_cache import CachedModel
 from kcm_lightning.utils.effort import effort_of
 
 WHO = ("judge", "student", "large model")
@@ -37,7 +38,7 @@ def measured_costs(module: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
         "judge": asdict(effort_of(lambda: roles.judge(small), len(rows))),
         "student": asdict(effort_of(lambda: roles.student(small), len(rows))),
     }
-    asked = getattr(teacher, "model", teacher)  # without its cache
+    asked = teacher.model if isinstance(teacher, CachedModel) else teacher
     if not asked.paid and not asked.keeps_own_answers:
         hint = roles.student(small).hint if teacher.uses_hint else None
         query = Query(take(batch["large"], rows), hint)
