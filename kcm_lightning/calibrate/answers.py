@@ -43,6 +43,7 @@ class ValidationAnswers(ABC):
             **{
                 name: values[rows] if isinstance(values, Tensor) else values.rows(rows)
                 for name, values in columns.items()
+                if values is not None
             },
         )
 
@@ -135,12 +136,15 @@ class ClassAnswers(ValidationAnswers):
         teacher_right: whether the large model's own answer is right, shape `(N,)`.
         fused_right: whether the answer to a sample that goes to the large model is right, shape `(N,)`: the
             fused one, or the large model's own.
+        differs: whether the judge's, the student's and the routed answer differ from the large model's own,
+            shape `(N, 3)`; None where that is not known.
     """
 
     judge_right: Tensor
     student_right: Tensor
     teacher_right: Tensor
     fused_right: Tensor
+    differs: Tensor | None = None
 
     def right(self, routes: Tensor) -> Tensor:
         """Whether the answers are right, shape `(N,)`."""

@@ -78,11 +78,14 @@ class ClassRecorder(Recorder):
     def _answers(self, columns: Columns, found: Found) -> ClassAnswers:
         target, temperatures = columns["target"], found.temperatures
         judge_right, student_right = (columns[f"{who}_prediction"] == target for who in ("judge", "student"))
-        teacher_right = student_right
+        teacher_right, differs = student_right, None
         if self.asked:  # where the large model has no answer, the student's stands
             believed = columns["teacher_probabilities"]
             answered = ~believed.isnan().any(-1)
-            teacher_right = torch.where(answered, believed.nan_to_num().argmax(-1) == target, student_right)
+            own = torch.where(answered, believed.nan_to_num().argmax(-1), columns["student_prediction"])
+            teacher_right = own == target
+            smalls = [columns[f"{who}_prediction"] for who in ("judge", "student")]
+            differs = torch.stack([*smalls, own], dim=1) != own.unsqueeze(1)
         answers = ClassAnswers(
             judge_confidence=probabilities(columns["judge_logits"], temperatures.judge).amax(-1),
             gate_score=probabilities(self._answering(columns), temperatures.student).amax(-1),
@@ -91,6 +94,7 @@ class ClassRecorder(Recorder):
             student_right=student_right,
             teacher_right=teacher_right,
             fused_right=teacher_right,
+            differs=differs,
         )
         if isinstance(found.gate, LearnedGate):
             answers.gate_score = found.gate.score(self._gate_features(columns))
@@ -98,9 +102,15 @@ class ClassRecorder(Recorder):
             features, answered = self._fusion_features(columns, found)
             numbers = features.new_tensor(astuple(found.fusion))
             fused = (numbers @ features.flatten(1)).view(features.shape[1:]).argmax(-1)
-            answers.fused_right = teacher_right.clone()
-            answers.fused_right[answered] = fused == target[answered]
+            self._take_fused(answers, columns, answered, fused)
         return answers
+
+    def _take_fused(self, answers: ClassAnswers, columns: Columns, answered: Tensor, fused: Tensor) -> None:
+        """Puts the fused answers in place of the large model's, where it has any."""
+        answers.fused_right = answers.teacher_right.clone()
+        answers.fused_right[answered] = fused == columns["target"][answered]
+        assert answers.differs is not None
+        answers.differs[answered, 2] = fused != columns["teacher_probabilities"][answered].argmax(-1)
 
     def _fit_fusion(self, answers: ClassAnswers, columns: Columns, found: Found) -> None:
         """Fits weights of the models, and takes them where they help."""
@@ -110,8 +120,7 @@ class ClassRecorder(Recorder):
         target = columns["target"][answered]
         fitted = fit_fusion(features, target)
         found.fusion, found.fusion_gain = fitted.weights, fitted.gain
-        answers.fused_right = answers.teacher_right.clone()
-        answers.fused_right[answered] = fitted.prediction == target
+        self._take_fused(answers, columns, answered, fitted.prediction)
 
     def _fit_gate(self, answers: ClassAnswers, columns: Columns, found: Found) -> None:
         """Fits a learned gate, and takes it unless the confidence foretells right answers better."""

@@ -4,16 +4,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import torch
 import yaml
 
 from kcm_lightning.calibrate.answer_recorder import Recorded, Recorder
+from kcm_lightning.calibrate.answers import ClassAnswers, ValidationAnswers, share
 from kcm_lightning.calibrate.certificate import Certificate
 from kcm_lightning.calibrate.on_unseen import in_words, met_on_unseen
 from kcm_lightning.calibrate.promise import Promise, certified, promise_in_words
 from kcm_lightning.calibrate.spending import table_rows
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.calibrate.thresholds import choose_thresholds, expected_of, expected_on_unseen
-from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.core.routing import Route, Thresholds
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMModule
 from kcm_lightning.results.calibrated_file import expected_in_words, plain_settings
@@ -62,8 +64,26 @@ def report_of(
         "thresholds": asdict(Thresholds(chosen.judge, chosen.student, own_threshold)),
         "expected_on_unseen_data": expected,
         "target_on_unseen_data": None if promise else met_on_unseen(goal, len(answers), expected),
+        "baseline": _baseline(answers, chosen),
         **certificate,
     }
+
+
+def _baseline(answers: ValidationAnswers, chosen: Thresholds) -> dict[str, Any]:
+    """What `monitor` compares later samples with: scores of the gate, share kept, answers that differ."""
+    routes = answers.routes(chosen)
+    scores = answers.gate_score.double()
+    edges = scores.quantile(torch.linspace(0.1, 0.9, 9, dtype=torch.double)).unique()
+    bins = torch.searchsorted(edges, scores, right=True)
+    found = {
+        "score_edges": edges.tolist(),
+        "score_counts": bins.bincount(minlength=len(edges) + 1).tolist(),
+        "kept": share(routes != Route.TEACHER, 0.95),
+    }
+    if isinstance(answers, ClassAnswers) and answers.differs is not None:
+        differs = answers.differs.gather(1, routes.unsqueeze(1)).squeeze(1)
+        found["differs_from_large"] = share(differs, 0.95)
+    return found
 
 
 def _plain(tested: Certificate, promise: Promise, recorded: Recorded, goal: Target) -> dict[str, Any]:

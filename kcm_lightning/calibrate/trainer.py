@@ -25,6 +25,7 @@ from kcm_lightning.results.costs import measured_costs
 from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_tensorboard
 from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.ranges import check_number
 
 
 class KCMTrainer(L.Trainer):
@@ -128,6 +129,35 @@ class KCMTrainer(L.Trainer):
             newest = None if output else Path(self.default_root_dir) / NAME
             self._leave(report, settings(report, with_temperatures=recorder.has_temperatures), path, newest)
         return report
+
+    def predict(
+        self,
+        model: L.LightningModule | None = None,
+        dataloaders: Any = None,
+        datamodule: L.LightningDataModule | None = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+        shadow: float = 0.0,
+    ) -> Any:
+        """Lightning's `predict`, in which the large model can be asked about a random share of all samples.
+
+        Args:
+            model: a trained module.
+            dataloaders: as in Lightning.
+            datamodule: as in Lightning.
+            return_predictions: as in Lightning.
+            ckpt_path: as in Lightning.
+            weights_only: as in Lightning.
+            shadow: share of the samples, drawn at random, that the large model is asked about whoever answers
+                them, so that `monitor` can compare; 0, the default, asks about none of them.
+        """
+        check_number("--shadow", shadow, low=0, high=1)
+        if isinstance(model, KCMModule):
+            model.shadow = shadow
+        return super().predict(
+            model, dataloaders, datamodule, return_predictions, ckpt_path=ckpt_path, weights_only=weights_only
+        )
 
     def _costs(self, model: KCMModule, recorder: Recorder) -> dict[str, Any]:
         with self.precision_plugin.forward_context():

@@ -1,5 +1,5 @@
 """The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...`,
-`cost FOLDER` and `sweep FILE`.
+`cost FOLDER`, `monitor FOLDER` and `sweep FILE`.
 
 What a command needs is imported once it is known: torch and Lightning take seconds.
 """
@@ -74,9 +74,10 @@ def _run(given: list[str]) -> int:
         print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     check_configs(words)
     if words[0] in OTHERS:
-        from kcm_lightning.cli.report_and_sweep import run_cost, run_report, run_sweep
+        from kcm_lightning.cli.report_and_sweep import run_cost, run_monitor, run_report, run_sweep
 
-        return {"report": run_report, "cost": run_cost, "sweep": run_sweep}[words[0]](words[1:])
+        run = {"report": run_report, "cost": run_cost, "monitor": run_monitor, "sweep": run_sweep}
+        return run[words[0]](words[1:])
     if any(".help" in word for word in words):
         from kcm_lightning.cli.class_help import class_help
 

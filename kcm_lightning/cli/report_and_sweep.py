@@ -1,4 +1,4 @@
-"""The commands `report`, `cost` and `sweep`."""
+"""The commands that take a folder or a file: `report`, `cost`, `monitor` and `sweep`."""
 
 import signal
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from kcm_lightning.cli.parser import OneLineErrors
+from kcm_lightning.monitor import monitor
 from kcm_lightning.report import cost_page, report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.console import PROGRAM
@@ -44,6 +45,27 @@ def run_cost(words: list[str]) -> int:
     parser.add_argument("folder", help="run folder, or one of its further tests")
     print(cost_page(Path(parser.parse_args(words).folder)), end="")
     return 0
+
+
+def run_monitor(words: list[str]) -> int:
+    """`monitor FOLDER`; returns the exit status, 1 where it is time to calibrate again."""
+    parser = OneLineErrors(
+        prog=f"{PROGRAM} monitor",
+        description="Whether what a run answers is still as calibrate promised and expected.",
+    )
+    parser.add_argument("folder", help="run folder")
+    parser.add_argument("--calibrated", help="YAML of calibrate that was in use (default: the newest one)")
+    parser.add_argument("--predictions", nargs="+", help="predict.jsonl files (default: all in the folder)")
+    parser.add_argument("--labels", help="JSON lines with index and label of samples, that came later")
+    options = parser.parse_args(words)
+    said = monitor(
+        Path(options.folder),
+        calibrated=Path(options.calibrated) if options.calibrated else None,
+        predictions=[Path(file) for file in options.predictions or []],
+        labels=Path(options.labels) if options.labels else None,
+    )
+    print("\n".join(said))
+    return int(any(sentence.startswith("calibrate again") for sentence in said))
 
 
 def run_sweep(words: list[str]) -> int:

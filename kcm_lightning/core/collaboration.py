@@ -65,6 +65,7 @@ class Gates:
             None for the large model alone.
         log_counts: log of each class's number of training samples, shape `(V,)`, which gate and fusion need.
         pruning: classes that the student leaves to the others.
+        shadow: share of the samples, drawn at random, that the large model is asked about in any case.
     """
 
     thresholds: Thresholds
@@ -74,6 +75,7 @@ class Gates:
     fusion: Fusion | CaptionChoice | None = None
     log_counts: Tensor | None = None
     pruning: Pruning | None = None
+    shadow: float = 0.0
 
     def score(self, judge: SmallPrediction, student: SmallPrediction) -> Tensor:
         """What the student's gate compares, shape `(B,)`; NaN where the student was not asked."""
@@ -152,7 +154,9 @@ def collaborate(
     call = _TeacherCall(batch, roles.teacher, student, gates.temperatures.teacher, purpose)
     score, by_teacher = gates.score(judge, student), gates.second_gate == "teacher"
     called = passed_on if by_teacher else gates.routes(judge, score) == Route.TEACHER
-    teacher = call(every if ask is Ask.EVERYONE else called)
+    shadowed = torch.rand_like(judge.confidence) < gates.shadow if gates.shadow else None
+    needed = called if shadowed is None else called | shadowed
+    teacher = call(every if ask is Ask.EVERYONE else needed)
     routes = gates.routes(judge, teacher.confidence if by_teacher else score)
     fused = gates.fused(teacher, judge, student)
     last = fused or teacher
@@ -173,6 +177,7 @@ def collaborate(
         judge_logits=judge.logits,
         student_logits=student.logits,
         caption_features=None if judge.token_features is None else caption_features(judge, student),
+        shadowed=shadowed,
         distribution=_by_route(routes, [judge.distribution, student.distribution, last.distribution]),
         **({} if fused is None else _columns("fused", fused)),
     )

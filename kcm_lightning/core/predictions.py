@@ -146,6 +146,8 @@ class Outcome:
         fused_prediction: answers of large and small models together, about the samples that the large model
             was asked about; None where nothing is fused.
         fused_confidence: confidence in these, shape `(B,)`.
+        shadowed: which samples were drawn so that the large model was asked about them in any case, shape
+            `(B,)`; None where none are drawn.
     """
 
     prediction: Any
@@ -167,6 +169,7 @@ class Outcome:
     distribution: Tensor | None = None
     fused_prediction: Any = None
     fused_confidence: Tensor | None = None
+    shadowed: Tensor | None = None
 
 
 def take(inputs: Any, rows: Tensor) -> Any:

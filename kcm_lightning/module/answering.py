@@ -38,6 +38,7 @@ class Answering(TwoPhases):
     class_counts: Tensor
     accuracy: Mapping[str, RegionAccuracy]
     lm_rate: LMRate
+    shadow: float = 0.0  # of what it answers, see `Gates`
 
     def _set_gate(
         self, gate: Regression | Literal["confidence"], fusion: Fusion | CaptionChoice | None
@@ -81,6 +82,7 @@ class Answering(TwoPhases):
             fusion=self.fusion,
             log_counts=self.log_counts if of_classes else None,
             pruning=self.pruning,
+            shadow=self.shadow,
         )
 
     @property

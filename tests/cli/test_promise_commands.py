@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kcm_lightning.monitor import monitor
 from tests.cli.test_fusion_commands import results_of, trained  # noqa: F401  a fixture
 from tests.run_commands import kcm
 
@@ -80,3 +81,21 @@ def test_what_makes_no_sense_is_refused(trained, words, said):  # noqa: F811
     folder, config = trained
     with pytest.raises(AssertionError, match=re.escape(said)):
         kcm(folder, "calibrate", *config, *words)
+
+
+def test_what_is_predicted_is_monitored(trained):  # noqa: F811
+    folder, config = trained
+    kcm(folder, "calibrate", *config, "--target", "accuracy_drop=0.05", "--confidence", "0.9")
+    calibrated_yaml = str(folder / "run" / "calibrated.yaml")
+    kcm(folder, "predict", *config, "--config", calibrated_yaml, "--shadow", "0.5")
+    rows = [
+        json.loads(line) for line in next((folder / "run").rglob("predict.jsonl")).read_text().splitlines()
+    ]
+    shadowed = [row for row in rows if row["shadowed"]]
+    assert 0.3 < len(shadowed) / len(rows) < 0.7
+    for row in rows:
+        assert (row["teacher_prediction"] is not None) == (row["shadowed"] or row["called"])
+    monitor(folder / "run")
+    found = json.loads((folder / "run" / "monitor.json").read_text())
+    assert found["samples"] == len(rows) and found["labelled"] == len(shadowed) and found["limit"] == 0.05
+    assert not found["kept_moved"]

@@ -152,3 +152,20 @@ def test_a_confidence_that_is_no_number_is_an_error_and_no_call_of_the_large_mod
     batch = {"small": torch.ones(2, 2), "large": ["x", "x"], "index": torch.arange(2)}
     with pytest.raises(InputError, match="1 of 2 confidences of a small model are NaN"):
         collaborate(batch, roles=roles, gates=Gates(Thresholds(0.99, 0.99)))
+
+
+def test_a_shadowed_sample_is_asked_about_and_answered_as_ever():
+    torch.manual_seed(0)
+    logits = torch.randn(400, 3) * 3
+    roles = Roles(
+        class_predictor(nn.Identity()), class_predictor(nn.Identity()), Drawn(torch.rand(400, 3).softmax(-1))
+    )
+    batch = {"small": logits, "large": torch.arange(400), "index": torch.arange(400)}
+    thresholds = Thresholds(None, 0.8)
+    plain = collaborate(batch, roles=roles, gates=Gates(thresholds))
+    outcome = collaborate(batch, roles=roles, gates=Gates(thresholds, shadow=0.25))
+    assert plain.shadowed is None and 60 < outcome.shadowed.sum() < 140
+    assert torch.equal(outcome.prediction, plain.prediction) and torch.equal(outcome.called, plain.called)
+    asked = outcome.teacher_prediction != -1
+    assert torch.equal(asked, outcome.called | outcome.shadowed)
+    assert (outcome.shadowed & ~outcome.called).any()

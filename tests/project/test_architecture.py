@@ -14,7 +14,7 @@ FLOORS = [
     {"core"},
     {"small", "large", "data"},
     {"module", "results", "callbacks"},
-    {"calibrate", "report", "sweep"},
+    {"calibrate", "monitor", "report", "sweep"},
     {"api", "cli"},
     {"__main__", "__init__"},
 ]
