@@ -15,6 +15,7 @@ from kcm_lightning.calibrate.promise import Promise
 from kcm_lightning.calibrate.report import origin, print_report, report_of, settings
 from kcm_lightning.calibrate.spending import check_spent, prices_of, tradeoff
 from kcm_lightning.calibrate.target import Target
+from kcm_lightning.callbacks import Budget
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.routing import Thresholds
 from kcm_lightning.data.base import KCMDataModule
@@ -139,8 +140,10 @@ class KCMTrainer(L.Trainer):
         ckpt_path: str | Path | None = None,
         weights_only: bool | None = None,
         shadow: float = 0.0,
+        calls: int | None = None,
+        money: float | None = None,
     ) -> Any:
-        """Lightning's `predict`, in which the large model can be asked about a random share of all samples.
+        """Lightning's `predict`, with a budget that lasts, and samples for `monitor`.
 
         Args:
             model: a trained module.
@@ -150,11 +153,17 @@ class KCMTrainer(L.Trainer):
             ckpt_path: as in Lightning.
             weights_only: as in Lightning.
             shadow: share of the samples, drawn at random, that the large model is asked about whoever answers
-                them, so that `monitor` can compare; 0, the default, asks about none of them.
+                them, so that `monitor` can compare; 0, the default, asks about none of them. They are not
+                counted in `calls` and `money`.
+            calls: how often the large model may be called at most: the student's threshold is lowered so that
+                calls are spread over all samples; null, the default, has no limit.
+            money: the same as an amount of its currency, by the mean price of the answers so far.
         """
         check_number("--shadow", shadow, low=0, high=1)
         if isinstance(model, KCMModule):
-            model.shadow = shadow
+            model.shadow, model.pace = shadow, None
+            if calls is not None or money is not None:
+                self.callbacks.append(Budget(calls, money))
         return super().predict(
             model, dataloaders, datamodule, return_predictions, ckpt_path=ckpt_path, weights_only=weights_only
         )

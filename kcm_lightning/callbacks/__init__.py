@@ -1,5 +1,6 @@
 """Figures while training, and checkpoints."""
 
+from kcm_lightning.callbacks.budget import Budget
 from kcm_lightning.callbacks.caption_examples import CaptionExamples
 from kcm_lightning.callbacks.confidence_histogram import ConfidenceHistogram
 from kcm_lightning.callbacks.console_progress import ConsoleProgress
@@ -8,6 +9,7 @@ from kcm_lightning.callbacks.run_checkpoint import RunCheckpoint, RunCheckpointI
 from kcm_lightning.callbacks.tensorboard import TensorBoardPages
 
 __all__ = [
+    "Budget",
     "CaptionExamples",
     "ConfidenceHistogram",
     "ConsoleProgress",

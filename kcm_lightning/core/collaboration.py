@@ -1,6 +1,6 @@
 """Algorithm 2 on a batch: judge, gate, student, gate, large model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -11,6 +11,7 @@ from kcm_lightning.core.caption_gate import CaptionChoice, CaptionGate, caption_
 from kcm_lightning.core.confidence import Temperatures, check_confidence, most_probable, probabilities
 from kcm_lightning.core.fusion import Fusion, fuse
 from kcm_lightning.core.learned_gate import gate_features
+from kcm_lightning.core.pacing import Pace
 from kcm_lightning.core.predictions import (
     Outcome,
     Prediction,
@@ -66,6 +67,7 @@ class Gates:
         log_counts: log of each class's number of training samples, shape `(V,)`, which gate and fusion need.
         pruning: classes that the student leaves to the others.
         shadow: share of the samples, drawn at random, that the large model is asked about in any case.
+        pace: what lowers the student's threshold so that a budget lasts; None without one.
     """
 
     thresholds: Thresholds
@@ -76,6 +78,7 @@ class Gates:
     log_counts: Tensor | None = None
     pruning: Pruning | None = None
     shadow: float = 0.0
+    pace: Pace | None = None
 
     def score(self, judge: SmallPrediction, student: SmallPrediction) -> Tensor:
         """What the student's gate compares, shape `(B,)`; NaN where the student was not asked."""
@@ -88,6 +91,15 @@ class Gates:
             judge_logits=_known(judge.logits), student_logits=own, log_counts=_known(self.log_counts)
         )
         return self.learned.score(features)
+
+    def paced(self, judge: SmallPrediction, second: Tensor) -> "Gates":
+        """The same with the student's threshold that the budget allows for this batch."""
+        if self.pace is None:
+            return self
+        to_come = second.masked_fill(keeps(judge.confidence, self.thresholds.judge), float("nan"))
+        allowed = self.pace.threshold_for(to_come, self.thresholds.student)
+        student = None if allowed == float("inf") else allowed
+        return replace(self, thresholds=replace(self.thresholds, student=student))
 
     def routes(self, judge: SmallPrediction, second: Tensor) -> Tensor:
         """Who answers each sample, `Route` codes, shape `(B,)`; NaN opens no gate.
@@ -153,7 +165,10 @@ def collaborate(
 
     call = _TeacherCall(batch, roles.teacher, student, gates.temperatures.teacher, purpose)
     score, by_teacher = gates.score(judge, student), gates.second_gate == "teacher"
+    gates = gates.paced(judge, score)
     called = passed_on if by_teacher else gates.routes(judge, score) == Route.TEACHER
+    if gates.pace is not None:
+        gates.pace.spend(len(called), int(called.sum()))
     shadowed = torch.rand_like(judge.confidence) < gates.shadow if gates.shadow else None
     needed = called if shadowed is None else called | shadowed
     teacher = call(every if ask is Ask.EVERYONE else needed)

@@ -10,6 +10,7 @@ from kcm_lightning.core.collaboration import Ask, Gates, Roles, class_predictor,
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.fusion import Fusion
 from kcm_lightning.core.learned_gate import LearnedGate
+from kcm_lightning.core.pacing import Pace
 from kcm_lightning.core.predictions import Outcome, Prediction, Purpose
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.core.regression import Regression
@@ -38,7 +39,8 @@ class Answering(TwoPhases):
     class_counts: Tensor
     accuracy: Mapping[str, RegionAccuracy]
     lm_rate: LMRate
-    shadow: float = 0.0  # of what it answers, see `Gates`
+    shadow: float = 0.0  # of what it answers, see `Gates`; and what makes a budget last
+    pace: Pace | None = None
 
     def _set_gate(
         self, gate: Regression | Literal["confidence"], fusion: Fusion | CaptionChoice | None
@@ -83,6 +85,7 @@ class Answering(TwoPhases):
             log_counts=self.log_counts if of_classes else None,
             pruning=self.pruning,
             shadow=self.shadow,
+            pace=self.pace,
         )
 
     @property

@@ -99,3 +99,20 @@ def test_what_is_predicted_is_monitored(trained):  # noqa: F811
     found = json.loads((folder / "run" / "monitor.json").read_text())
     assert found["samples"] == len(rows) and found["labelled"] == len(shadowed) and found["limit"] == 0.05
     assert not found["kept_moved"]
+
+
+def test_a_budget_of_calls_lasts(trained):  # noqa: F811
+    folder, config = trained
+    kcm(folder, "calibrate", *config, "--target", "lm_rate=0.5")
+    words = [
+        "--config",
+        str(folder / "run" / "calibrated.yaml"),
+        "--calls",
+        "60",
+        "--data.eval_batch_size=32",
+    ]
+    printed = " ".join(kcm(folder, "predict", *config, *words).split())
+    spent = int(re.search(r"budget: (\d+) of 60 calls of the large model for 600 samples", printed)[1])
+    assert 50 <= spent <= 60
+    with pytest.raises(AssertionError, match="no price of an answer is known yet"):
+        kcm(folder, "predict", *config, "--money", "1.0")
