@@ -116,6 +116,10 @@ class ValidationAnswers(ABC):
         """What each sample loses in the sense of a target, from -1 to 1, shape `(N,)`."""
 
     @abstractmethod
+    def means(self, routes: Tensor) -> dict[str, float]:
+        """The same figures as `intervals` has, alone."""
+
+    @abstractmethod
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         """The qualities of such answers, and their differences to the large model's.
 
@@ -167,6 +171,10 @@ class ClassAnswers(ValidationAnswers):
         right = self.right(routes).double()
         return self.teacher_right.double() - right if target.is_drop else 1 - right
 
+    def means(self, routes: Tensor) -> dict[str, float]:
+        accuracy, large = self.quality(routes, "accuracy"), self.quality_of_large("accuracy")
+        return {"accuracy": accuracy, "accuracy_minus_teacher": accuracy - large}
+
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         right = self.right(routes)
         difference = right.double() - self.teacher_right.double()
@@ -217,6 +225,10 @@ class CaptionAnswers(ValidationAnswers):
             return (self.teacher.cider - mixed.cider) / HIGHEST_CIDER
         large, own = (bleu_of(scores.bleu)[:, 3] for scores in (self.teacher, mixed))
         return large - own
+
+    def means(self, routes: Tensor) -> dict[str, float]:
+        own, large = self._mixed(routes).scores(), self.teacher.scores()
+        return {f"{name}_minus_teacher": own[name] - large[name] for name in ("BLEU-4", "CIDEr")}
 
     def intervals(self, routes: Tensor, level: float) -> dict[str, Interval]:
         against = score_difference(self._mixed(routes), self.teacher, level)

@@ -5,13 +5,18 @@ is a search over one number, which stays stable on a thousand samples where a se
 noise.
 """
 
+import math
+
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share
 from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.routing import Route, Thresholds
+
+_DRAWS = 100  # resamplings
 
 
 def judge_threshold(answers: ValidationAnswers, tolerance: float = 0.0002) -> float | None:
@@ -91,11 +96,15 @@ def expected_on_unseen(
 ) -> dict[str, Interval]:
     """What the chosen thresholds will do on unseen data: chosen on all folds but one, read off that one.
 
+    The intervals are of what N or more new samples show. They cover the sampling of both, and that other
+    samples would have led to other thresholds: how far these are apart is seen on samples that are drawn from
+    the N with replacement.
+
     Args:
         answers: see `choose_thresholds`.
         target: see `choose_thresholds`.
         folds: parts that the samples are split into.
-        level: level of the intervals, which cover the sampling of N samples.
+        level: level of the intervals.
 
     Returns:
         `lm_rate` and the qualities, see `ValidationAnswers.intervals`, each as `{"mean", "low", "high"}`.
@@ -104,14 +113,42 @@ def expected_on_unseen(
     for kept, held_out in folds_of(len(answers), folds):
         chosen = choose_thresholds(answers.rows(kept), target)
         routes[held_out] = answers.rows(held_out).routes(chosen)
-    return _intervals(answers, routes, level)
+    found = _intervals(answers, routes, level)
+    spread = _spread_of_choices(answers, target)
+    return {name: _widened(own, spread[name] * norm.ppf((1 + level) / 2)) for name, own in found.items()}
+
+
+def _spread_of_choices(answers: ValidationAnswers, target: Target) -> dict[str, float]:
+    """Standard deviations, on the same samples, of what thresholds do that were chosen on resampled ones."""
+    generator = torch.Generator().manual_seed(0)
+    count = len(answers)
+    draws = max(5, min(_DRAWS, 2_000_000 // count))  # many samples leave little to chance
+    done: dict[str, list[float]] = {}
+    for _ in range(draws):
+        drawn = answers.rows(torch.randint(count, (count,), generator=generator))
+        routes = answers.routes(choose_thresholds(drawn, target))
+        for name, value in ({"lm_rate": _share_routed(routes)} | answers.means(routes)).items():
+            done.setdefault(name, []).append(value)
+    return {name: float(torch.tensor(values, dtype=torch.double).std()) for name, values in done.items()}
+
+
+def _share_routed(routes: Tensor) -> float:
+    return (routes == Route.TEACHER).double().mean().item()
+
+
+def _widened(interval: Interval, by: float) -> Interval:
+    """An interval of samples made one of as many new samples, with further, independent uncertainty."""
+    mean, low, high = (interval[end] for end in ("mean", "low", "high"))
+    low, high = mean - math.hypot(mean - low, mean - low, by), mean + math.hypot(high - mean, high - mean, by)
+    return {"mean": mean, "low": low, "high": high}
 
 
 def expected_of(
     answers: ValidationAnswers, thresholds: Thresholds, level: float = 0.95
 ) -> dict[str, Interval]:
     """What thresholds do on samples that they were not chosen on, as `expected_on_unseen` returns it."""
-    return _intervals(answers, answers.routes(thresholds), level)
+    found = _intervals(answers, answers.routes(thresholds), level)
+    return {name: _widened(own, by=0.0) for name, own in found.items()}
 
 
 def _intervals(answers: ValidationAnswers, routes: Tensor, level: float) -> dict[str, Interval]:
