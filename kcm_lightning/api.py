@@ -1,6 +1,7 @@
 """A trained run, for use from Python."""
 
 from argparse import ArgumentError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
 from kcm_lightning.core.caption_gate import CaptionGate
+from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.core.routing import Route
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
+from kcm_lightning.results import gather
 from kcm_lightning.results.calibrated_file import check_chosen, kind_of, read_calibrated
+from kcm_lightning.results.class_figures import prediction_lines
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.plain_files import read_json, read_yaml
+from kcm_lightning.utils.ranges import check_number
 from kcm_lightning.utils.renamed_options import check_names
 
 
@@ -56,6 +61,8 @@ class Run:
     def __init__(self, module: KCMModule, data: KCMDataModule, class_names: list[str], precision: str):
         self.module, self.data, self.class_names = module.eval(), data, class_names
         self.precision = precision
+        self._log: Path | None = None
+        self._answered = 0
 
     def autocast(self) -> torch.autocast:
         """The mixed precision of the run on this device; on a CPU bf16 stands for fp16, as in the Trainer."""
@@ -66,6 +73,37 @@ class Run:
             "bf16",
         )  # the Trainer's short names for it
         return torch.autocast(device, half, enabled=mixed)
+
+    def watch(self, folder: str | Path, shadow: float = 0.01) -> None:
+        """From now on keeps what is answered, for the command `monitor`.
+
+        Args:
+            folder: the run folder, where `answers/predict.jsonl` is appended to; inputs are counted from 0.
+            shadow: share of the inputs, drawn at random, that the large model is asked about whoever answers
+                them; 0 asks about none.
+
+        Raises:
+            InputError: the share is none, or the run is of captions.
+        """
+        check_number("shadow", shadow, low=0, high=1)
+        if not self.class_names:
+            raise InputError("monitor compares classes: captions cannot be watched")
+        self._log = Path(folder) / "answers" / "predict.jsonl"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), self._log.open(encoding="utf-8") as file:
+            self._answered = sum(1 for _ in file)
+        self.module.shadow = shadow
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Appends a batch of answers to what `monitor` reads."""
+        if self._log is None:
+            return
+        count = len(outcome.route)
+        index = torch.arange(self._answered, self._answered + count)
+        columns = gather([outcome], [{"index": index, "target": torch.full((count,), -1)}])
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(prediction_lines(columns, self.class_names))
+        self._answered += count
 
     @torch.no_grad()
     def answer(self, inputs: Any) -> Answers:
@@ -78,6 +116,7 @@ class Run:
         batch = move_data_to_device(self.data.batch_of(inputs), self.module.device)
         with self.autocast():
             outcome = self.module.predict_step(batch, 0)
+        self._keep(outcome)
         prediction = outcome.prediction
         is_class = isinstance(prediction, Tensor)
         return Answers(

@@ -1,12 +1,17 @@
 """`calibrate --confidence` promises what it has tested, `test` says whether that was kept."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from kcm_lightning import load
+from kcm_lightning.core.routing import Thresholds
+from kcm_lightning.data import DigitsLT
 from kcm_lightning.monitor import monitor
+from kcm_lightning.utils.errors import InputError
 from tests.cli.test_fusion_commands import results_of, trained  # noqa: F401  a fixture
 from tests.run_commands import kcm
 
@@ -116,3 +121,26 @@ def test_a_budget_of_calls_lasts(trained):  # noqa: F811
     assert 50 <= spent <= 60
     with pytest.raises(AssertionError, match="no price of an answer is known yet"):
         kcm(folder, "predict", *config, "--money", "1.0")
+
+
+def test_what_is_answered_from_python_is_monitored(trained, tmp_path):  # noqa: F811
+    folder, config = trained
+    kcm(folder, "calibrate", *config, "--target", "accuracy_drop=0.05", "--confidence", "0.9")
+    with contextlib.chdir(folder):
+        run = load("run", calibrated="run/calibrated.yaml")
+    run.module.thresholds = Thresholds(None, 0.0)  # recorded answers know no new images
+    data = DigitsLT()
+    data.setup()
+    images = data.images[data.positions["test"]]
+    with pytest.raises(InputError, match="shadow=2"):
+        run.watch(tmp_path, shadow=2)
+    alone = run.answer(images[:100])
+    for name in ("calibrated.json", "calibrated.yaml", "data.json"):
+        (tmp_path / name).write_text((folder / "run" / name).read_text())
+    run.watch(tmp_path, shadow=0.0)
+    for part in images[:100].split(40):
+        run.answer(part)
+    rows = [json.loads(line) for line in (tmp_path / "answers" / "predict.jsonl").read_text().splitlines()]
+    assert [row["index"] for row in rows] == list(range(100))
+    assert [row["prediction"] for row in rows] == alone.prediction.tolist()
+    assert "100 samples answered, 0 of them compared" in monitor(tmp_path)[0]
