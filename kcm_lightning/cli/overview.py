@@ -25,12 +25,19 @@ _OPTIONS = {
     "fit": {"--ckpt_path FILE": "resume: a checkpoint, or `last` for the run's newest"},
     "validate": {"--ckpt_path FILE": _CHECKPOINT},
     "test": {"--ckpt_path FILE": _CHECKPOINT},
-    "predict": {"--ckpt_path FILE": _CHECKPOINT},
+    "predict": {
+        "--calls N": "call the large model at most N times, spread over all samples; --money X likewise",
+        "--shadow X": "ask it about a random share of all samples too, for `monitor` (default 0)",
+        "--ckpt_path FILE": _CHECKPOINT,
+    },
     "calibrate": {
         "--target TARGET": (
-            "lm_rate=X: call the large model for at most this share; accuracy_drop=X, for captions "
-            "bleu_drop=X or cider_drop=X: call it as seldom as this loss allows (default lm_rate=0.6)"
+            "lm_rate=X: call the large model for at most this share; cost=X, seconds=X (of 1,000 samples) or "
+            "flops=X: for as much; accuracy=X: as seldom as this accuracy allows; accuracy_drop=X, for "
+            "captions bleu_drop=X or cider_drop=X: as seldom as this loss allows (default lm_rate=0.6)"
         ),
+        "--confidence X": "promise a quality: 0.95 keeps it on new data with 95 % (default: an estimate)",
+        "--table true": "print what each LM rate would bring and cost",
         "--output FILE": "YAML to write (default calibrated-<target>.yaml in the run folder)",
         "--ckpt_path FILE": _CHECKPOINT,
     },
