@@ -1,7 +1,7 @@
 """Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to
 docs/results/SWEEP.
 
-What is kept there of other variants and seeds stays: a part of a sweep may be done elsewhere.
+Further tests of a run, with other thresholds, are kept too. What is kept there of other variants and seeds stays: a part of a sweep may be done elsewhere.
 """
 
 import shutil
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 for folder in map(Path, sys.argv[1:]):
-    files = sorted(folder.glob("*/*/results.json"))
+    files = sorted([*folder.glob("*/*/results.json"), *folder.glob("*/*/tests/*/results.json")])
     if not files:
         sys.exit(f"{folder} holds no <variant>/<seed>/results.json")
     for file in files:

@@ -161,6 +161,7 @@ def rows_of(columns: Columns, rows: Tensor) -> Columns:
         columns: tensors and lists, a row a sample.
         rows: indices.
 
+    >>> import torch
     >>> rows_of({"index": torch.tensor([4, 5]), "caption": ["a", "b"]}, torch.tensor([1]))
     {'index': tensor([5]), 'caption': ['b']}
     """

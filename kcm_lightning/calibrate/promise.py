@@ -53,6 +53,23 @@ class Promise:
         return exact if self.bound in (None, "exact") else self.bound
 
 
+def promise_of(
+    goal: Target, confidence: float | None, bound: Bound | None, by: Literal["region"] | None
+) -> Promise | None:
+    """What is to be promised, by the options of `calibrate`; None for nothing.
+
+    Raises:
+        InputError: the options do not go together.
+    """
+    if confidence is None:
+        if bound or by:
+            raise InputError("--bound and --by are of a promise: give --confidence 0.95 with them")
+        return None
+    promise = Promise(confidence, bound, by)
+    promise.check(goal)
+    return promise
+
+
 def certified(recorded: Recorded, goal: Target, promise: Promise) -> Certificate:
     """The loosest thresholds that can be promised, tested on samples that nothing was fitted on."""
     judge = judge_threshold(recorded.fitted_on)

@@ -1,6 +1,7 @@
 """`calibrate`: temperatures and thresholds from one pass over the validation split."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,7 +12,7 @@ from kcm_lightning.calibrate.bounds import Bound
 from kcm_lightning.calibrate.caption_answer_recorder import CaptionRecorder
 from kcm_lightning.calibrate.class_answer_recorder import ClassRecorder
 from kcm_lightning.calibrate.output import make_folder, output_path, write
-from kcm_lightning.calibrate.promise import Promise
+from kcm_lightning.calibrate.promise import Promise, promise_of
 from kcm_lightning.calibrate.report import origin, print_report, report_of, settings
 from kcm_lightning.calibrate.spending import check_spent, prices_of, tradeoff
 from kcm_lightning.calibrate.target import Target
@@ -27,6 +28,17 @@ from kcm_lightning.results.tensorboard import figures_of_calibration, leave_for_
 from kcm_lightning.utils.console import PROGRAM, say
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.ranges import check_number
+
+
+@dataclass
+class _Wanted:
+    """What is asked of `calibrate`."""
+
+    goal: Target
+    promise: Promise | None
+    learn_gate: bool
+    fuse: bool
+    table: bool
 
 
 class KCMTrainer(L.Trainer):
@@ -65,21 +77,16 @@ class KCMTrainer(L.Trainer):
                 does better on samples that it was not fitted on; "confidence" is equation 1.
             fuse: whether to fit weights of large and small models in the answer to what goes to the large
                 model; they are taken where they help. false is the large model alone, as in the paper.
-            confidence: how sure a target of quality is to be kept on new data of the same kind, for instance
-                0.95: one half of the samples fits gate and fusion, the other one tests the thresholds. null,
-                the default, promises nothing: thresholds are chosen on all samples, and what is expected of
-                them is an estimate.
-            bound: with `confidence`, the test. "exact", the default of classes, compares right and wrong
-                answers of the same samples; "harms" counts only those that the large model alone has right;
-                "betting", the default of captions, takes any scores; "score" (Tango) is approximate. All but
-                the last hold for any distribution and number of samples.
-            by: with `confidence`, "region" keeps the target in each region; null, the default, on all
-                samples.
+            confidence: how sure a quality is to be kept on new data of the same kind, for instance 0.95: one
+                half of the samples fits gate and fusion, the other one tests the thresholds. null, the
+                default, promises nothing.
+            bound: with `confidence`, the test: "exact", the default of classes; "harms", which sees no gains;
+                "betting", the default of captions, for any scores; or "score", which is approximate.
+            by: with `confidence`, "region" keeps the target in each; null, the default, on all samples.
             table: whether to print what each LM rate from 0 to 100 % would bring and cost.
-            output: YAML to write, for later commands as a second --config, with what is expected as JSON
-                beside it. Other files are not overwritten, and earlier thresholds that are others are kept
-                under a name of their own. null, the default, is `calibrated-<target>.yaml` in the run folder;
-                `calibrated.yaml` there is a copy of the newest one.
+            output: YAML to write, for later commands as a second --config, with a JSON beside it; other files
+                are not overwritten. null, the default, is `calibrated-<target>.yaml` in the run folder, of
+                which `calibrated.yaml` is a copy.
             ckpt_path: checkpoint; the run's best one by default.
             weights_only: as in `Trainer.validate`; null, the default, is Lightning's choice.
 
@@ -87,29 +94,37 @@ class KCMTrainer(L.Trainer):
             What was chosen and what is expected of it on unseen data.
         """
         goal = Target.parse(target)
-        promise = None if confidence is None else Promise(confidence, bound, by)
-        if promise is not None:
-            promise.check(goal)
-        elif bound or by:
-            raise InputError("--bound and --by are of a promise: give --confidence 0.95 with them")
+        wanted = _Wanted(goal, promise_of(goal, confidence, bound, by), gate == "learned", fuse, table)
         path = output_path(Path(self.default_root_dir), output, goal)
+        options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
+        newest = None if output else Path(self.default_root_dir) / NAME
+        return self._chosen(model, wanted, options, path, newest)
+
+    def _chosen(
+        self,
+        model: L.LightningModule,
+        wanted: "_Wanted",
+        options: dict[str, Any],
+        path: Path,
+        newest: Path | None,
+    ) -> dict[str, Any]:
+        """Chooses, writes and says it."""
+        goal = wanted.goal
         if not self.fast_dev_run:
             make_folder(path)
         recording = self._check(model, goal)
         assert isinstance(model, KCMModule)
         # a paid model is asked only where the target cannot be met without its answers
-        required = goal.is_quality or goal.kind == "cost" or table
-        ask = required or not model.teacher.paid
+        required = goal.is_quality or goal.kind == "cost" or wanted.table
         recorder = recording(
             model,
-            ask=ask,
+            ask=required or not model.teacher.paid,
             required=required,
-            learn_gate=gate == "learned",
-            fuse=fuse,
-            halved=promise is not None,
+            learn_gate=wanted.learn_gate,
+            fuse=wanted.fuse,
+            halved=wanted.promise is not None,
         )
         own_threshold = model.thresholds.teacher
-        options = {"datamodule": datamodule, "ckpt_path": ckpt_path, "weights_only": weights_only}
         recorded = self._recorded(recorder, model, options)
         usage = usage_of(model.teacher)
         if self.is_global_zero:
@@ -117,17 +132,16 @@ class KCMTrainer(L.Trainer):
         if goal.is_spending:
             goal.prices = prices_of(goal, self._costs(model, recorder), usage)
         report = {
-            **report_of(goal, recorded, recorder, own_threshold, promise),
-            **origin(model, cast(KCMDataModule, datamodule), ckpt_path),
+            **report_of(goal, recorded, recorder, own_threshold, wanted.promise),
+            **origin(model, cast(KCMDataModule, options["datamodule"]), options["ckpt_path"]),
             **({"large_model": usage} if usage else {}),
         }
         if goal.prices is not None:
             check_spent(goal, recorded.answers, report["thresholds"])
-        if table:
+        if wanted.table:
             report["table"] = tradeoff(recorded.answers, recorder.measure, goal.prices)
         if self.is_global_zero:
             print_report(report, goal)
-            newest = None if output else Path(self.default_root_dir) / NAME
             self._leave(report, settings(report, with_temperatures=recorder.has_temperatures), path, newest)
         return report
 

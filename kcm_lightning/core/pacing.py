@@ -1,6 +1,5 @@
 """Making a budget of calls last: the student's threshold follows what is left."""
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -21,7 +20,7 @@ class Pace:
         calls: how many calls there are.
         samples: how many samples are to come; None for a stream, whose pace is measured.
         per_day: whether the calls are there anew each day.
-        clock: seconds that pass; for tests.
+        clock: tells the time in seconds, as `time.monotonic`; needed for a stream, and for days.
 
     >>> pace = Pace(calls=1, samples=4)
     >>> pace.threshold_for(torch.tensor([0.9, 0.1, 0.5, 0.7]), calibrated=0.8)
@@ -33,8 +32,11 @@ class Pace:
         calls: int,
         samples: int | None = None,
         per_day: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ):
+        if clock is None and (samples is None or per_day):
+            raise ValueError("a stream, or a budget of a day, needs a clock")
+        clock = clock or (lambda: 0.0)
         self.calls, self.samples, self.per_day, self._clock = calls, samples, per_day, clock
         self.called = self.seen = 0
         self._scores = torch.empty(0)

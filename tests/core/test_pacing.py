@@ -63,6 +63,12 @@ def test_a_day_has_its_own_budget():
     assert all(70 <= own <= 101 for own in by_day)
 
 
+def test_a_stream_needs_a_clock():
+    for options in ({}, {"samples": 5, "per_day": True}):
+        with pytest.raises(ValueError, match="needs a clock"):
+            Pace(3, **options)
+
+
 def test_a_collaboration_keeps_to_it():
     torch.manual_seed(0)
     logits = torch.randn(1_000, 3) * 3
