@@ -1,7 +1,8 @@
 """Keeps the results of a sweep in the repository: `python docs/keep.py runs/SWEEP ...` copies them to
 docs/results/SWEEP.
 
-Further tests of a run, with other thresholds, are kept too. What is kept there of other variants and seeds stays: a part of a sweep may be done elsewhere.
+Further tests of a run, with other thresholds, are kept too. What is kept there of other variants and seeds
+stays: a part of a sweep may be done elsewhere.
 """
 
 import shutil
