@@ -10,6 +10,7 @@ from kcm_lightning.core.fusion import Fusion
 
 _PENALTIES = (0.3, 0.03, 0.0)  # of the squared weights of all but the large model, strongest first
 _STEPS = 50  # of Newton's method; it takes a handful
+_HALVINGS = 8  # of the interval in which a weight is looked for
 _ALONE = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.double)
 _SIGNED = torch.tensor([False, False, False, True])  # which weights may be below 0
 
@@ -37,26 +38,55 @@ def fit_fusion(features: Tensor, target: Tensor, folds: int = 5) -> FittedFusion
     chooses. Nothing is fused where that gains no accuracy on samples that were left out, or less likelihood
     than its standard error.
 
+    Of the weights of the class counts whose likelihood is within one standard error of the best one, the
+    lowest is taken: it lifts the classes that the small models know least, at no cost that the samples can
+    show.
+
     Args:
         features: as `fusion_features` returns them, shape `(4, N, V)`.
         target: class indices, shape `(N,)`.
         folds: parts that the samples are split into.
     """
     logits = {penalty: features.new_empty(features.shape[1:]) for penalty in (*_PENALTIES, None)}
-    for kept, held_out in folds_of(len(target), folds):
+    parts, by_part = list(folds_of(len(target), folds)), []
+    for kept, held_out in parts:
         of_others, weights = features[:, kept], _ALONE
+        found = {}
         for penalty in (None, *_PENALTIES):
             weights = fit_weights(of_others, target[kept], penalty=penalty, start=weights, tolerance=1e-6)
             logits[penalty][held_out] = _weighted(weights, features[:, held_out])
+            found[penalty] = weights
+        by_part.append(found)
     loss = {penalty: _losses(own, target) for penalty, own in logits.items()}
     best = min(_PENALTIES, key=lambda penalty: loss[penalty].mean().item())
-    fused, alone = logits[best].argmax(-1), features[0].argmax(-1)
-    gain = ((fused == target).double() - (alone == target).double()).mean().item()
     less = loss[None] - loss[best]
+    fused, alone = features.new_empty(len(target), dtype=torch.long), features[0].argmax(-1)
+    for (kept, held_out), found in zip(parts, by_part, strict=True):
+        evened = _evened(found[best], features[:, kept], target[kept])
+        fused[held_out] = _weighted(evened, features[:, held_out]).argmax(-1)
+    gain = ((fused == target).double() - (alone == target).double()).mean().item()
     if gain <= 0 or less.mean() <= less.std() / len(less) ** 0.5:
         return FittedFusion(None, alone, gain)
-    weights = fit_weights(features, target, penalty=best)
+    weights = _evened(fit_weights(features, target, penalty=best), features, target)
     return FittedFusion(Fusion(*(round(weight, 6) for weight in weights.tolist())), fused, gain)
+
+
+def _evened(weights: Tensor, features: Tensor, target: Tensor) -> Tensor:
+    """The lowest weight of the class counts that is as good as the fitted one; the others stay."""
+    log_counts = features[3, 0]
+    if not log_counts.std() > 0:  # all classes are equally frequent
+        return weights
+    of_models = _weighted(weights[:3], features[:3])
+    best = _losses(of_models + weights[3].item() * log_counts, target)
+    lowest, highest = weights[3].item() - 1.0, weights[3].item()
+    for _ in range(_HALVINGS):
+        middle = (lowest + highest) / 2
+        more = _losses(of_models + middle * log_counts, target) - best
+        if more.mean() <= more.std() / len(more) ** 0.5:
+            highest = middle
+        else:
+            lowest = middle
+    return torch.cat([weights[:3], weights.new_tensor([highest])])
 
 
 def fit_weights(

@@ -122,3 +122,32 @@ def test_gate_and_fusion_are_fitted_in_two_seconds():
         seconds.append(time.process_time() - start)
     torch.set_num_threads(threads)
     assert min(seconds) < 2
+
+
+def test_rare_classes_are_lifted_as_far_as_the_likelihood_allows():
+    """The weight of the class counts is the lowest within one standard error, by a search over many."""
+    generator = torch.Generator().manual_seed(0)
+    log_counts = torch.linspace(6, 1, 20)
+    target = torch.randint(20, (1_000,), generator=generator)
+    said = [
+        torch.randn(1_000, 20, generator=generator) + scale * torch.eye(20)[target]
+        for scale in (2.0, 1.5, 1.0)
+    ]
+    said[1] = said[1] + 0.5 * log_counts  # the judge leans to the frequent classes
+    features = fusion_features(
+        teacher=said[0].softmax(-1), judge_logits=said[1], student_logits=said[2], log_counts=log_counts
+    )
+    found = fit_fusion(features, target).weights
+    numbers = torch.tensor([found.teacher, found.judge, found.student, 0.0])
+    base = (numbers @ features.flatten(1)).view(1_000, 20)
+
+    def losses(weight):
+        return torch.nn.functional.cross_entropy(
+            base + weight * log_counts, target, reduction="none"
+        ).double()
+
+    weights = torch.linspace(-1.0, 0.5, 601).tolist()
+    best = min(weights, key=lambda weight: losses(weight).mean().item())
+    more = {weight: losses(weight) - losses(best) for weight in weights if weight <= best}
+    lowest = min(weight for weight, own in more.items() if own.mean() <= own.std() / 1_000**0.5)
+    assert found.class_count == pytest.approx(lowest, abs=0.02) and lowest < best - 0.03
