@@ -13,7 +13,7 @@ from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.caption_gate import CaptionChoice
 from kcm_lightning.core.confidence import Temperatures
 from kcm_lightning.core.fusion import Fusion
-from kcm_lightning.core.predictions import Outcome, Purpose
+from kcm_lightning.core.predictions import Outcome, Purpose, take
 from kcm_lightning.core.regression import Regression
 from kcm_lightning.data.base import Batch
 from kcm_lightning.module import KCMModule
@@ -133,8 +133,8 @@ class Recorder(L.Callback):
             answers, found = self._fitted(columns)
             return Recorded(answers, found, answers, self._regions(columns))
         first, second = next(folds_of(len(columns["index"]), folds=2))
-        fitted_on, found = self._fitted(rows_of(columns, first.nonzero().squeeze(1)))
-        others = rows_of(columns, second)
+        fitted_on, found = self._fitted(take(columns, first.nonzero().squeeze(1)))
+        others = take(columns, second)
         return Recorded(self._answers(others, found), found, fitted_on, self._regions(others))
 
     def _regions(self, columns: Columns) -> Tensor | None:
@@ -152,21 +152,3 @@ class Recorder(L.Callback):
     @abstractmethod
     def _answers(self, columns: Columns, found: Found) -> ValidationAnswers:
         """The answers to samples with what was fitted on others."""
-
-
-def rows_of(columns: Columns, rows: Tensor) -> Columns:
-    """Those of some samples.
-
-    Args:
-        columns: tensors and lists, a row a sample.
-        rows: indices.
-
-    >>> import torch
-    >>> rows_of({"index": torch.tensor([4, 5]), "caption": ["a", "b"]}, torch.tensor([1]))
-    {'index': tensor([5]), 'caption': ['b']}
-    """
-    wanted = rows.tolist()
-    return {
-        name: values[rows] if isinstance(values, Tensor) else [values[row] for row in wanted]
-        for name, values in columns.items()
-    }

@@ -53,7 +53,7 @@ class ValidationAnswers(ABC):
 
     def lm_rate(self, thresholds: Thresholds) -> float:
         """Share of the samples that the large model is called for."""
-        return (self.routes(thresholds) == Route.TEACHER).double().mean().item()
+        return share_routed(self.routes(thresholds))
 
     def lm_rates(self, judge: float | None, scores: Tensor) -> Tensor:
         """LM rates at many thresholds of the student's gate at once, shape `(K,)`, float64.
@@ -63,14 +63,15 @@ class ValidationAnswers(ABC):
                 a judge that keeps nothing.
             scores: the student's thresholds, shape `(K,)`.
         """
-        _, by_small = self._kept_down_to(judge)
-        kept = _sum_from(by_small, torch.ones(len(self), 1, dtype=torch.double), scores)
-        return 1 - kept.squeeze(1) / len(self)
+        return self._share_below(self._kept_down_to(judge)[1], scores)
 
     def asked(self, judge: float | None, scores: Tensor) -> Tensor:
         """Share of the samples that the student sees, at many thresholds, see `lm_rates`; shape `(K,)`."""
-        by_judge, _ = self._kept_down_to(judge)
-        kept = _sum_from(by_judge, torch.ones(len(self), 1, dtype=torch.double), scores)
+        return self._share_below(self._kept_down_to(judge)[0], scores)
+
+    def _share_below(self, keys: Tensor, scores: Tensor) -> Tensor:
+        """Share of the samples whose key is below each score, shape `(K,)`."""
+        kept = _sum_from(keys, torch.ones(len(self), 1, dtype=torch.double), scores)
         return 1 - kept.squeeze(1) / len(self)
 
     def qualities(self, judge: float | None, scores: Tensor, measure: str) -> Tensor:
@@ -105,7 +106,7 @@ class ValidationAnswers(ABC):
         """What a sample costs on average."""
         routes = self.routes(thresholds)
         asked = (routes != Route.JUDGE).double().mean().item()
-        return prices.judge + prices.student * asked + prices.large * self.lm_rate(thresholds)
+        return prices.spent(asked, share_routed(routes))
 
     @abstractmethod
     def quality_of_large(self, measure: str) -> float:
@@ -245,6 +246,15 @@ def _sum_from(keys: Tensor, values: Tensor, thresholds: Tensor) -> Tensor:
     sums = torch.cat([values.new_zeros(1, values.shape[1]), values[order].cumsum(0)])
     below = torch.searchsorted(-keys[order], -thresholds.to(keys.dtype), right=True)
     return sums[below]
+
+
+def share_routed(routes: Tensor) -> float:
+    """LM rate of some routes.
+
+    >>> share_routed(torch.tensor([Route.TEACHER, Route.JUDGE]))
+    0.5
+    """
+    return (routes == Route.TEACHER).double().mean().item()
 
 
 def share(flags: Tensor, level: float) -> Interval:

@@ -23,8 +23,7 @@ def p_value(losses: Tensor, limit: float, bound: Bound) -> float:
             or with "betting" any numbers in [-1, 1].
         limit: mean that is to be shown not to be reached.
         bound: "exact", of losses of -1, 0 and 1: see `exact_p_value`; "harms", which counts losses of 1 and
-            no
-            gains: see `binomial_p_value`; "betting": see `betting_p_value`; "score", approximate: see
+            no gains: see `binomial_p_value`; "betting": see `betting_p_value`; "score", approximate: see
             `score_p_value`. All but the last hold for any distribution.
     """
     if bound == "betting":

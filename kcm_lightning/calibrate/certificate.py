@@ -12,10 +12,10 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from kcm_lightning.calibrate.answers import ValidationAnswers
+from kcm_lightning.calibrate.answers import ValidationAnswers, share_routed
 from kcm_lightning.calibrate.bounds import Bound, p_value
 from kcm_lightning.calibrate.target import Target
-from kcm_lightning.core.routing import Route, Thresholds
+from kcm_lightning.core.routing import Thresholds
 
 _CANDIDATES = 50
 
@@ -82,7 +82,6 @@ def certify(
     every = torch.ones(len(answers), dtype=torch.bool)
     parts = [every] if regions is None else [regions == region for region in regions.unique()]
     limit, passed = target.limit, Certificate(None, bound, confidence, len(answers))
-    losses = every.double()
     for chosen in thresholds:
         routes = answers.routes(chosen)
         losses = answers.losses(routes, target)
@@ -91,7 +90,7 @@ def certify(
         if found > 1 - confidence:
             break
         passed.thresholds, passed.p_value, passed.loss = chosen, found, losses.mean().item()
-        passed.lm_rate = (routes == Route.TEACHER).double().mean().item()
+        passed.lm_rate = share_routed(routes)
     if passed.thresholds is None:
         passed.samples_needed = _needed(answers, target, thresholds, parts, 1 - confidence)
     return passed

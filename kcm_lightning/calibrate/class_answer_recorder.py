@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kcm_lightning.calibrate.answer_recorder import Found, Recorder
 from kcm_lightning.calibrate.answers import ClassAnswers
-from kcm_lightning.calibrate.fit_fusion import fit_fusion
+from kcm_lightning.calibrate.fit_fusion import fit_fusion, weighted
 from kcm_lightning.calibrate.fit_gate import fit_gate
 from kcm_lightning.calibrate.temperatures import fit_temperature
 from kcm_lightning.core.confidence import Temperatures, probabilities, tempered
@@ -50,9 +50,8 @@ class ClassRecorder(Recorder):
     def _columns(self) -> Columns:
         columns = gather(self.outcomes, self.batches)
         if self.asked:
-            unanswered = columns["teacher_probabilities"].isnan().any(-1)
-            self.unanswered = int(unanswered.sum())
-            self.asked = self.required or not unanswered.any()
+            self.unanswered = int((~_answered(columns)).sum())
+            self.asked = self.required or not self.unanswered
         return columns
 
     def _fitted(self, columns: Columns) -> tuple[ClassAnswers, Found]:
@@ -64,9 +63,8 @@ class ClassRecorder(Recorder):
             )
         )
         if self.asked:
-            believed = columns["teacher_probabilities"]
-            answered = ~believed.isnan().any(-1)
-            log_probs = believed[answered].clamp_min(1e-30).log()
+            answered = _answered(columns)
+            log_probs = columns["teacher_probabilities"][answered].clamp_min(1e-30).log()
             found.temperatures.teacher = fit_temperature(log_probs, target[answered])
         answers = self._answers(columns, found)
         if self.asked and self.fuse:
@@ -80,9 +78,8 @@ class ClassRecorder(Recorder):
         judge_right, student_right = (columns[f"{who}_prediction"] == target for who in ("judge", "student"))
         teacher_right, differs = student_right, None
         if self.asked:  # where the large model has no answer, the student's stands
-            believed = columns["teacher_probabilities"]
-            answered = ~believed.isnan().any(-1)
-            own = torch.where(answered, believed.nan_to_num().argmax(-1), columns["student_prediction"])
+            believed = columns["teacher_probabilities"].nan_to_num().argmax(-1)
+            own = torch.where(_answered(columns), believed, columns["student_prediction"])
             teacher_right = own == target
             smalls = [columns[f"{who}_prediction"] for who in ("judge", "student")]
             differs = torch.stack([*smalls, own], dim=1) != own.unsqueeze(1)
@@ -100,9 +97,8 @@ class ClassRecorder(Recorder):
             answers.gate_score = found.gate.score(self._gate_features(columns))
         if isinstance(found.fusion, Fusion):
             features, answered = self._fusion_features(columns, found)
-            numbers = features.new_tensor(astuple(found.fusion))
-            fused = (numbers @ features.flatten(1)).view(features.shape[1:]).argmax(-1)
-            self._take_fused(answers, columns, answered, fused)
+            fused = weighted(features.new_tensor(astuple(found.fusion)), features)
+            self._take_fused(answers, columns, answered, fused.argmax(-1))
         return answers
 
     def _take_fused(self, answers: ClassAnswers, columns: Columns, answered: Tensor, fused: Tensor) -> None:
@@ -135,10 +131,9 @@ class ClassRecorder(Recorder):
 
     def _fusion_features(self, columns: Columns, found: Found) -> tuple[Tensor, Tensor]:
         """What fusion weighs, of the samples that the large model has an answer to, and which these are."""
-        believed, temperatures = columns["teacher_probabilities"], found.temperatures
-        answered = ~believed.isnan().any(-1)
+        answered, temperatures = _answered(columns), found.temperatures
         features = fusion_features(
-            teacher=tempered(believed[answered], temperatures.teacher),
+            teacher=tempered(columns["teacher_probabilities"][answered], temperatures.teacher),
             judge_logits=columns["judge_logits"][answered] / temperatures.judge,
             student_logits=columns["student_logits"][answered] / temperatures.student,
             log_counts=self.module.log_counts.cpu(),
@@ -156,6 +151,11 @@ class ClassRecorder(Recorder):
     def _answering(self, columns: Columns) -> Tensor:
         """The logits that the student answers by."""
         return pruned(columns["student_logits"], self.module.pruning)
+
+
+def _answered(columns: Columns) -> Tensor:
+    """Which samples the large model has an answer to, shape `(N,)`."""
+    return ~columns["teacher_probabilities"].isnan().any(-1)
 
 
 def _surprise(probability: Tensor, event: Tensor) -> Tensor:

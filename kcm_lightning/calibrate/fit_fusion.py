@@ -54,7 +54,7 @@ def fit_fusion(features: Tensor, target: Tensor, folds: int = 5) -> FittedFusion
         found = {}
         for penalty in (None, *_PENALTIES):
             weights = fit_weights(of_others, target[kept], penalty=penalty, start=weights, tolerance=1e-6)
-            logits[penalty][held_out] = _weighted(weights, features[:, held_out])
+            logits[penalty][held_out] = weighted(weights, features[:, held_out])
             found[penalty] = weights
         by_part.append(found)
     loss = {penalty: _losses(own, target) for penalty, own in logits.items()}
@@ -63,7 +63,7 @@ def fit_fusion(features: Tensor, target: Tensor, folds: int = 5) -> FittedFusion
     fused, alone = features.new_empty(len(target), dtype=torch.long), features[0].argmax(-1)
     for (kept, held_out), found in zip(parts, by_part, strict=True):
         evened = _evened(found[best], features[:, kept], target[kept])
-        fused[held_out] = _weighted(evened, features[:, held_out]).argmax(-1)
+        fused[held_out] = weighted(evened, features[:, held_out]).argmax(-1)
     gain = ((fused == target).double() - (alone == target).double()).mean().item()
     if gain <= 0 or less.mean() <= less.std() / len(less) ** 0.5:
         return FittedFusion(None, alone, gain)
@@ -76,7 +76,7 @@ def _evened(weights: Tensor, features: Tensor, target: Tensor) -> Tensor:
     log_counts = features[3, 0]
     if not log_counts.std() > 0:  # all classes are equally frequent
         return weights
-    of_models = _weighted(weights[:3], features[:3])
+    of_models = weighted(weights[:3], features[:3])
     best = _losses(of_models + weights[3].item() * log_counts, target)
     lowest, highest = weights[3].item() - 1.0, weights[3].item()
     for _ in range(_HALVINGS):
@@ -136,8 +136,16 @@ def fit_weights(
     return torch.cat([weights, _ALONE[len(weights) :]])
 
 
-def _weighted(weights: Tensor, features: Tensor) -> Tensor:
-    """Logits of the fusion, shape `(N, V)`."""
+def weighted(weights: Tensor, features: Tensor) -> Tensor:
+    """Logits of the fusion, shape `(N, V)`.
+
+    Args:
+        weights: shape `(K,)`.
+        features: see `fit_fusion`, the first K of them.
+
+    >>> weighted(torch.tensor([2.0, 1.0]), torch.tensor([[[1.0, 0.0]], [[0.0, 3.0]]])).tolist()
+    [[2.0, 3.0]]
+    """
     return (weights.to(features.dtype) @ features.flatten(1)).view(features.shape[1:])
 
 
@@ -149,7 +157,7 @@ def _derivatives(
     weights: Tensor, features: Tensor, at_target: Tensor, shrink: Tensor
 ) -> tuple[float, Tensor, Tensor]:
     """The objective, its gradient `(K,)` and its second derivatives `(K, K)`."""
-    logits, count = _weighted(weights, features), len(at_target[0])
+    logits, count = weighted(weights, features), len(at_target[0])
     top = logits.amax(-1, keepdim=True)
     odds = logits.sub_(top).exp_()
     total = odds.sum(-1, keepdim=True)

@@ -37,20 +37,15 @@ def report_of(
         own_threshold: the large model's, which stays as it is.
         promise: what is to be promised; None for an estimate.
     """
-    answers, found = recorded.answers, recorded.found
+    answers, found, certificate = recorded.answers, recorded.found, {}
     if promise is None:
-        chosen, expected, certificate = (
-            choose_thresholds(answers, goal),
-            expected_on_unseen(answers, goal),
-            {},
-        )
+        chosen = choose_thresholds(answers, goal)
+        expected = expected_on_unseen(answers, goal)
     else:
         tested = certified(recorded, goal, promise)
         chosen = tested.thresholds or Thresholds(None, None)
-        expected, certificate = (
-            expected_of(answers, chosen),
-            {"certificate": _plain(tested, promise, recorded, goal)},
-        )
+        expected = expected_of(answers, chosen)
+        certificate = {"certificate": _plain(tested, promise, recorded, goal)}
     if not recorder.asked:
         expected = {"lm_rate": expected["lm_rate"]}
     return {
@@ -120,6 +115,7 @@ def settings(report: dict[str, Any], *, with_temperatures: bool) -> str:
 
 
 def print_report(report: dict[str, Any], goal: Target) -> None:
+    """Says what was chosen, what is expected of it, and what it goes with."""
     for name, figures in report["expected_on_unseen_data"].items():
         low, mean, high = (100 * figures[key] for key in ("low", "mean", "high"))
         is_score = name.startswith(("BLEU", "CIDEr"))

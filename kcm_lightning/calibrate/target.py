@@ -2,6 +2,9 @@
 
 import sys
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from torch import Tensor
 
 from kcm_lightning.metrics.image_scores import HIGHEST_CIDER
 from kcm_lightning.utils.errors import InputError
@@ -13,6 +16,7 @@ _MEASURES = {
     "cider_drop": "CIDEr",
 }
 QUALITIES = tuple(_MEASURES)
+Amount = TypeVar("Amount", float, Tensor)
 _SPENDING = ("cost", "seconds", "flops")
 
 
@@ -29,6 +33,18 @@ class Prices:
     judge: float
     student: float
     large: float
+
+    def spent(self, asked: Amount, lm_rate: Amount) -> Amount:
+        """What a sample costs on average.
+
+        Args:
+            asked: share of the samples that the student sees.
+            lm_rate: share that the large model is called for.
+
+        >>> Prices(judge=1.0, student=2.0, large=10.0).spent(0.5, 0.25)
+        4.5
+        """
+        return self.judge + self.student * asked + self.large * lm_rate
 
 
 @dataclass

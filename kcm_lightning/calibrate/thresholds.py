@@ -11,7 +11,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share
+from kcm_lightning.calibrate.answers import Interval, ValidationAnswers, share, share_routed
 from kcm_lightning.calibrate.folds import folds_of
 from kcm_lightning.calibrate.target import Target
 from kcm_lightning.core.routing import Route, Thresholds
@@ -87,8 +87,7 @@ def _spent(answers: ValidationAnswers, judge: float | None, scores: Tensor, targ
     lm_rates, prices = answers.lm_rates(judge, scores), target.prices
     if prices is None:
         return lm_rates
-    asked = answers.asked(judge, scores)
-    return prices.judge + prices.student * asked + prices.large * lm_rates
+    return prices.spent(answers.asked(judge, scores), lm_rates)
 
 
 def expected_on_unseen(
@@ -127,13 +126,9 @@ def _spread_of_choices(answers: ValidationAnswers, target: Target) -> dict[str, 
     for _ in range(draws):
         drawn = answers.rows(torch.randint(count, (count,), generator=generator))
         routes = answers.routes(choose_thresholds(drawn, target))
-        for name, value in ({"lm_rate": _share_routed(routes)} | answers.means(routes)).items():
+        for name, value in ({"lm_rate": share_routed(routes)} | answers.means(routes)).items():
             done.setdefault(name, []).append(value)
     return {name: float(torch.tensor(values, dtype=torch.double).std()) for name, values in done.items()}
-
-
-def _share_routed(routes: Tensor) -> float:
-    return (routes == Route.TEACHER).double().mean().item()
 
 
 def _widened(interval: Interval, by: float) -> Interval:

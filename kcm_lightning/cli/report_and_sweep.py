@@ -12,11 +12,14 @@ from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.console import PROGRAM
 
 
+def _parser(command: str, description: str) -> OneLineErrors:
+    return OneLineErrors(prog=f"{PROGRAM} {command}", description=description)
+
+
 def run_report(words: list[str]) -> int:
     """`report FOLDER ...`; returns the exit status."""
-    parser = OneLineErrors(
-        prog=f"{PROGRAM} report",
-        description="The paper's tables out of run folders, with mean and standard deviation over seeds.",
+    parser = _parser(
+        "report", "The paper's tables out of run folders, with mean and standard deviation over seeds."
     )
     parser.add_argument("folders", nargs="+", help="run folders, or folders that hold some at any depth")
     parser.add_argument(
@@ -38,9 +41,8 @@ def run_report(words: list[str]) -> int:
 
 def run_cost(words: list[str]) -> int:
     """`cost FOLDER`; returns the exit status."""
-    parser = OneLineErrors(
-        prog=f"{PROGRAM} cost",
-        description="What a tested run costs for each sample and in total, and below which LM rate it pays.",
+    parser = _parser(
+        "cost", "What a tested run costs for each sample and in total, and below which LM rate it pays."
     )
     parser.add_argument("folder", help="run folder, or one of its further tests")
     print(cost_page(Path(parser.parse_args(words).folder)), end="")
@@ -49,10 +51,7 @@ def run_cost(words: list[str]) -> int:
 
 def run_monitor(words: list[str]) -> int:
     """`monitor FOLDER`; returns the exit status, 1 where it is time to calibrate again."""
-    parser = OneLineErrors(
-        prog=f"{PROGRAM} monitor",
-        description="Whether what a run answers is still as calibrate promised and expected.",
-    )
+    parser = _parser("monitor", "Whether what a run answers is still as calibrate promised and expected.")
     parser.add_argument("folder", help="run folder")
     parser.add_argument("--calibrated", help="YAML of calibrate that was in use (default: the newest one)")
     parser.add_argument("--predictions", nargs="+", help="predict.jsonl files (default: all in the folder)")
@@ -70,9 +69,8 @@ def run_monitor(words: list[str]) -> int:
 
 def run_sweep(words: list[str]) -> int:
     """`sweep FILE`; returns the exit status."""
-    parser = OneLineErrors(
-        prog=f"{PROGRAM} sweep",
-        description="Runs what a sweep's file says and is not done yet; a killed sweep goes on where it was.",
+    parser = _parser(
+        "sweep", "Runs what a sweep's file says and is not done yet; a killed sweep goes on where it was."
     )
     parser.add_argument("file", help="YAML of the sweep")
     parser.add_argument(

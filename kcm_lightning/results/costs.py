@@ -86,7 +86,7 @@ def collaboration_costs(found: Mapping[str, Any]) -> dict[str, dict[str, float]]
     return result
 
 
-_UNITS = {"flops": "GFLOPs", "milliseconds": "ms", "joules": "J", "money": ""}
+_UNITS = {"flops": "GFLOPs", "milliseconds": "ms", "joules": "J"}
 _NAMES = {"flops": "arithmetic", "milliseconds": "time", "joules": "energy", "money": "money"}
 
 
@@ -114,10 +114,9 @@ def costs_in_words(found: Mapping[str, Any]) -> list[str]:
 
 
 def _amount(resource: str, value: float, found: Mapping[str, Any]) -> str:
-    value, unit = (value / 1e9, "GFLOPs") if resource == "flops" else (value, _UNITS[resource])
-    if resource == "money":
-        unit = found.get("large_model", {}).get("currency") or ""
-    return f"{value:.3g} {unit}".strip()
+    currency = found.get("large_model", {}).get("currency") or ""
+    unit = currency if resource == "money" else _UNITS[resource]
+    return f"{value / 1e9 if resource == 'flops' else value:.3g} {unit}".strip()
 
 
 def _device(inputs: Any) -> torch.device:
