@@ -29,7 +29,7 @@ def p_value(losses: Tensor, limit: float, bound: Bound) -> float:
     if bound == "betting":
         return betting_p_value(losses, limit)
     worse, better = int((losses > 0).sum()), int((losses < 0).sum())
-    if bound == "harms" or (bound == "exact" and not better):
+    if bound == "harms":
         return binomial_p_value(worse, len(losses), limit)
     of_pairs = exact_p_value if bound == "exact" else score_p_value
     return of_pairs(worse, better, len(losses), limit)

@@ -130,7 +130,7 @@ class KCMTrainer(L.Trainer):
         if self.is_global_zero:
             print_usage(usage)
         if goal.is_spending:
-            goal.prices = prices_of(goal, self._costs(model, recorder), usage)
+            goal.prices = prices_of(goal, measured_costs(self, model, recorder.first_batch), usage)
         report = {
             **report_of(goal, recorded, recorder, own_threshold, wanted.promise),
             **origin(model, cast(KCMDataModule, options["datamodule"]), options["ckpt_path"]),
@@ -181,10 +181,6 @@ class KCMTrainer(L.Trainer):
         return super().predict(
             model, dataloaders, datamodule, return_predictions, ckpt_path=ckpt_path, weights_only=weights_only
         )
-
-    def _costs(self, model: KCMModule, recorder: Recorder) -> dict[str, Any]:
-        with self.precision_plugin.forward_context():
-            return measured_costs(model, recorder.first_batch)
 
     def _leave(self, report: dict[str, Any], settings: str, path: Path, newest: Path | None) -> None:
         """Writes what was chosen, unless this is a try, and says how to use it."""

@@ -57,14 +57,14 @@ def run_monitor(words: list[str]) -> int:
     parser.add_argument("--predictions", nargs="+", help="predict.jsonl files (default: all in the folder)")
     parser.add_argument("--labels", help="JSON lines with index and label of samples, that came later")
     options = parser.parse_args(words)
-    said = monitor(
+    said, calibrate_again = monitor(
         Path(options.folder),
         calibrated=Path(options.calibrated) if options.calibrated else None,
         predictions=[Path(file) for file in options.predictions or []],
         labels=Path(options.labels) if options.labels else None,
     )
     print("\n".join(said))
-    return int(any(sentence.startswith("calibrate again") for sentence in said))
+    return int(calibrate_again)
 
 
 def run_sweep(words: list[str]) -> int:

@@ -21,7 +21,7 @@ def monitor(
     calibrated: Path | None = None,
     predictions: list[Path] | None = None,
     labels: Path | None = None,
-) -> list[str]:
+) -> tuple[list[str], bool]:
     """Says whether a run still does what was promised; leaves `monitor.json` and `monitor.png` in its folder.
 
     Args:
@@ -31,7 +31,7 @@ def monitor(
         labels: JSON lines with `index` and `label` of samples, that came later; None for those in the files.
 
     Returns:
-        What there is to say, a sentence each.
+        What there is to say, a sentence each, and whether it is time to calibrate again.
 
     Raises:
         InputError: a file is missing or holds something else.
@@ -54,7 +54,7 @@ def monitor(
     draw(run / "monitor.png", found, report["baseline"])
     config = shlex.quote(str(run / "config.yaml"))
     said = lines(found, f"{PROGRAM} calibrate --config {config} --target {report['target']}")
-    return [*said, f"scores of then and now: {run / 'monitor.png'}"]
+    return [*said, f"scores of then and now: {run / 'monitor.png'}"], found.calibrate_again
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

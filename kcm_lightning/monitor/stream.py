@@ -1,12 +1,12 @@
 """What a running collaboration has left of its samples, and labels that came later."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.json_lines import read_json_lines
 
 
 @dataclass
@@ -38,11 +38,12 @@ def read_stream(files: list[Path], labels: Mapping[str, int]) -> Stream:
         InputError: a file holds something else.
     """
     stream = Stream()
-    for row in _rows(files):
-        try:
-            _add(stream, row, labels)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{files[0]} and others: a line is no prediction: {str(row)[:80]}") from error
+    for path in files:
+        for number, row in read_json_lines(path, "--predictions"):
+            try:
+                _add(stream, row, labels)
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"{path}, line {number}: no prediction: {str(row)[:80]}") from error
     return stream
 
 
@@ -58,32 +59,14 @@ def read_labels(path: Path, class_names: list[str]) -> dict[str, int]:
     """
     numbers = {name: place for place, name in enumerate(class_names)}
     found = {}
-    for number, row in enumerate(_rows([path]), 1):
-        if not isinstance(row, dict) or not {"index", "label"} <= row.keys():
+    for number, row in read_json_lines(path, "--labels"):
+        if not {"index", "label"} <= row.keys():
             raise InputError(f"{path}, line {number}: give index and label, not {str(row)[:60]}")
         label = numbers.get(row["label"], row["label"])
         if type(label) is not int or not 0 <= label < len(class_names):
             raise InputError(f"{path}, line {number}: {row['label']!r} is no class of the run")
         found[str(row["index"])] = label
     return found
-
-
-def _rows(files: list[Path]) -> Iterator[Any]:
-    for path in files:
-        try:
-            with path.open(encoding="utf-8") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield _parsed(line, f"{path}, line {number}")
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _parsed(line: str, place: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{place}: no JSON: {error}") from error
 
 
 def _add(stream: Stream, row: Mapping[str, Any], labels: Mapping[str, int]) -> None:

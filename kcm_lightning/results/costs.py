@@ -14,20 +14,25 @@ WHO = ("judge", "student", "large model")
 _SAMPLES = 64  # that are measured on
 
 
-@torch.no_grad()
-def measured_costs(module: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """FLOPs, milliseconds and energy of each model for a sample, on this machine.
+def measured_costs(trainer: Any, module: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """FLOPs, milliseconds and energy of each model for a sample, on this machine, in the trainer's precision.
 
     The large model is asked past its cache, with the student's hint where it takes one; not at all where it
     is paid for or where its answers are recorded.
 
     Args:
+        trainer: that the module runs under.
         module: a KCMModule.
         batch: samples, of which the first few are taken.
 
     Returns:
         `samples`, `device`, `threads`, and of each model its `flops`, `milliseconds` and `joules`.
     """
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        return _measured(module, batch)
+
+
+def _measured(module: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     rows = torch.arange(min(_SAMPLES, len(batch["index"])))
     small = take(batch["small"], rows.to(_device(batch["small"])))
     roles, teacher = module.roles, module.teacher

@@ -156,7 +156,7 @@ class ResultsWriter(L.Callback):
         if trainer.fast_dev_run:
             return
         results = found.summary | self._facts(trainer, module, usage)
-        results["costs"] = self._costs(trainer, module)
+        results["costs"] = measured_costs(trainer, module, self.first_batch)
         if promise := promise_kept(results):
             results["promise"] = promise
         folder = self._folder_of("test", results)
@@ -172,11 +172,6 @@ class ResultsWriter(L.Callback):
             print_table(*points, "with other thresholds")
         for line in end_of_test(self.folder, folder, results):
             say(line)
-
-    def _costs(self, trainer: Any, module: Any) -> dict[str, Any]:
-        """What each model takes for a sample, on the first batch."""
-        with trainer.precision_plugin.forward_context():
-            return measured_costs(module, self.first_batch)
 
     def _leave_for_tensorboard(self, folder: Path, results: Mapping[str, Any]) -> None:
         """Has TensorBoard show what the folder holds."""

@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def effort_of(compute: Callable[[], Any], samples: int) -> Effort:
     >>> effort_of(lambda: layer(batch), samples=2).flops  # a product and a sum for each weight
     60.0
     """
-    with FlopCounterMode(display=False) as counter:
+    with _without_autocast(), FlopCounterMode(display=False) as counter:
         compute()  # also warms up
     seconds: list[float] = []
     before, start = _joules(), time.perf_counter()
@@ -56,6 +57,16 @@ def effort_of(compute: Callable[[], Any], samples: int) -> Effort:
         milliseconds=1000 * statistics.median(seconds) / samples,
         joules=None if before is None or after is None else (after - before) / len(seconds) / samples,
     )
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    """The counter takes a GRU apart below autocast, which then no longer casts its weights."""
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def _wait() -> None:

@@ -143,4 +143,4 @@ def test_what_is_answered_from_python_is_monitored(trained, tmp_path):  # noqa: 
     rows = [json.loads(line) for line in (tmp_path / "answers" / "predict.jsonl").read_text().splitlines()]
     assert [row["index"] for row in rows] == list(range(100))
     assert [row["prediction"] for row in rows] == alone.prediction.tolist()
-    assert "100 samples answered, 0 of them compared" in monitor(tmp_path)[0]
+    assert "100 samples answered, 0 of them compared" in monitor(tmp_path)[0][0]

@@ -114,9 +114,9 @@ def test_labels_may_come_later(run):
 
 def test_scores_and_share_that_have_moved_are_told(run):
     predictions(run / "predict.jsonl", shift=0.2)
-    said = monitor(run)
+    said, again = monitor(run)
     found = json.loads((run / "monitor.json").read_text())
-    assert found["kept_moved"] and found["scores_moved"]
+    assert again and found["kept_moved"] and found["scores_moved"]
     assert any("scores of the gate have moved" in sentence for sentence in said)
 
 
@@ -124,8 +124,8 @@ def test_scores_and_share_that_have_moved_are_told(run):
     ("name", "content", "said"),
     [
         ("calibrated.json", "{}", "has nothing to compare with"),
-        ("predict.jsonl", "not json\n", "line 1: no JSON"),
-        ("predict.jsonl", '{"a": 1}\n', "is no prediction"),
+        ("predict.jsonl", "not json\n", "line 1: not a JSON object"),
+        ("predict.jsonl", '{"a": 1}\n', "line 1: no prediction"),
         ("predict.jsonl", "", "holds no predictions"),
         ("labels.jsonl", '{"index": 1, "label": "cow"}\n', "is no class of the run"),
         ("labels.jsonl", '{"id": 1}\n', "give index and label"),

@@ -1,5 +1,6 @@
 """Costs and break-even against counts by hand."""
 
+import lightning as L
 import pytest
 import torch
 from torch import nn
@@ -7,6 +8,8 @@ from torch import nn
 from kcm_lightning.core.collaboration import Roles, class_predictor
 from kcm_lightning.large.base import LargeClassifier
 from kcm_lightning.results.costs import collaboration_costs, costs_in_words, measured_costs
+
+TRAINER = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
 
 
 class Product(LargeClassifier):
@@ -38,7 +41,7 @@ BATCH = {"small": torch.randn(100, 6), "large": torch.randn(100, 12), "index": t
 
 
 def test_flops_are_those_of_the_modules():
-    found = measured_costs(Module(Product()), BATCH)
+    found = measured_costs(TRAINER, Module(Product()), BATCH)
     assert found["samples"] == 64 and found["device"] == "cpu" and found["threads"] == torch.get_num_threads()
     assert found["judge"]["flops"] == found["student"]["flops"] == 2 * 6 * 4
     assert found["large model"]["flops"] == 2 * 12 * 4
@@ -46,7 +49,7 @@ def test_flops_are_those_of_the_modules():
 
 
 def test_a_paid_model_is_not_asked():
-    assert "large model" not in measured_costs(Module(Product(paid=True)), BATCH)
+    assert "large model" not in measured_costs(TRAINER, Module(Product(paid=True)), BATCH)
 
 
 def results(judge, student, large, **more):

@@ -1,5 +1,6 @@
 """Costs of three large models, each against a count by hand: CLIP with probability prompts, BERT, chat."""
 
+import lightning as L
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from tests.large.chat_server import ChatServer
 from tests.large.test_chat import chat, reviews
 
 CPU = torch.device("cpu")
+TRAINER = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
 
 
 class Module:
@@ -39,7 +41,7 @@ def test_clip_with_a_prompt_for_each_probability(tiny_clip):
     model.load(names, CPU)
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     batch = {"small": torch.randn(8, 6), "large": images, "index": torch.arange(8)}
-    found = measured_costs(Module(model, 6, 5), batch)
+    found = measured_costs(TRAINER, Module(model, 6, 5), batch)
     with FlopCounterMode(display=False) as encoder:
         model.model.get_image_features(**model.processor(images=list(images), return_tensors="pt"))
     compared = linear(model._text.shape[-1], (bins + 1) * 5)  # with every prompt, plain ones among them
@@ -57,7 +59,7 @@ def test_bert_by_its_layers(tiny_bert):
     model.load(["negative", "positive"], CPU)
     texts = ["the cable is good"] * 4
     batch = {"small": torch.randn(4, 6), "large": texts, "index": torch.arange(4)}
-    found = measured_costs(Module(model, 6, 2), batch)["large model"]
+    found = measured_costs(TRAINER, Module(model, 6, 2), batch)["large model"]
     tokens = len(model._tokenizer(texts[0])["input_ids"])
     width, inner, layers = 32, 64, 2
     projections = 4 * linear(width, width) + linear(width, inner) + linear(inner, width)

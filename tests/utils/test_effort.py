@@ -19,6 +19,13 @@ def test_flops_are_those_of_torchs_counter_and_by_hand():
     assert found.milliseconds > 0
 
 
+def test_a_gru_is_counted_under_autocast_too():
+    model, batch = torch.nn.GRU(6, 5, batch_first=True), torch.randn(2, 3, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = effort_of(lambda: model(batch), samples=2)
+    assert found.flops == 3 * (2 * 15 * 6 + 2 * 15 * 5)
+
+
 def test_it_is_run_a_few_times_and_no_more():
     runs = []
     effort_of(lambda: runs.append(1), samples=1)
