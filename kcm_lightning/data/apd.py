@@ -1,38 +1,23 @@
 """Amazon product reviews, good or bad (APD)."""
 
-import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.nn.utils.rnn import pad_sequence
 
-from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
+from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.download import download
-from kcm_lightning.data.own_inputs import check_list
-from kcm_lightning.data.review_store import (
-    CLASSES,
-    RULES,
-    SPLITS,
-    Recipe,
-    ReviewStore,
-    left_out,
-    tokens_of,
-    unknown_token,
-)
-from kcm_lightning.data.reviews import CATEGORIES, MAX_LINE, review_file
+from kcm_lightning.data.review_store import CLASSES, RULES, Recipe, left_out, store_reviews
+from kcm_lightning.data.reviews import CATEGORIES, review_file
+from kcm_lightning.data.texts import TextDataModule
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import check_path
-from kcm_lightning.utils.hugging_face import from_pretrained
-from kcm_lightning.utils.tokens import PADDING, is_text
 
 URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_{category}_5.json.gz"
 
 
-class APD(KCMDataModule):
+class APD(TextDataModule):
     """Reviews of McAuley's 5-core files: 4 and 5 stars are positive, 1 and 2 negative, 3 left out.
 
     A review's sample id is a hash of its text. All reviews of a product are on one side of the split; where
@@ -59,7 +44,6 @@ class APD(KCMDataModule):
         prepared: folder for the tokenized reviews; made on the first run.
     """
 
-    batches: ReviewStore
     name = "apd"
     class_names: list[str] = list(CLASSES)  # noqa: RUF012  the same for every instance
     regions: dict[str, torch.Tensor] = {"class": torch.arange(2)}  # noqa: RUF012
@@ -81,64 +65,24 @@ class APD(KCMDataModule):
         distill_split: DistillSplit = "train",
         prepared: str = "runs/prepared",
     ):
-        super().__init__(batch_size, eval_batch_size, distill_split)
-        for option, value in (("test_share", test_share), ("val_share", val_share)):
-            if not 0 < value < 1:
-                raise InputError(f"--data.{option}={value} must be between 0 and 1")
-        if test_share + val_share >= 1 or not 0 <= token_dropout < 1 or max_tokens < 1:
-            raise InputError(
-                "--data: test_share + val_share and token_dropout must be below 1, max_tokens at least 1"
-            )
-        for option, path in (("root", root), ("category", category), ("prepared", prepared)):
+        super().__init__(
+            tokenizer=tokenizer,
+            max_tokens=max_tokens,
+            test_share=test_share,
+            val_share=val_share,
+            token_dropout=token_dropout,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            distill_split=distill_split,
+            prepared=prepared,
+        )
+        for option, path in (("root", root), ("category", category)):
             check_path(f"--data.{option}", path)
-        self.root, self.category, self.download = Path(root), category, download
-        self.tokenizer_name = tokenizer
-        self.max_tokens, self.balance, self.prepared = max_tokens, balance, Path(prepared)
-        self.test_share, self.val_share, self.token_dropout = test_share, val_share, token_dropout
-        self._tokenizer: Any = None
+        self.root, self.category, self.download, self.balance = Path(root), category, download, balance
 
     @property
     def title(self) -> str:
         return f"{self.name}, {self.category}"
-
-    @property
-    def tokenizer(self) -> Any:
-        if self._tokenizer is None:
-            from transformers import AutoTokenizer
-
-            self._tokenizer = tokenizer = from_pretrained(
-                AutoTokenizer, self.tokenizer_name, "--data.tokenizer"
-            )
-            if not tokenizer.is_fast:
-                raise InputError(
-                    f"--data.tokenizer: {self.tokenizer_name!r} is no fast tokenizer, which is needed: take "
-                    "another, for instance bert-base-uncased"
-                )
-            if tokenizer.pad_token_id != PADDING:
-                raise InputError(
-                    f"--data.tokenizer: {self.tokenizer_name!r} does not pad with token 0, as the small "
-                    "models read it"
-                )
-            if self.token_dropout and tokenizer.mask_token_id is None:
-                raise InputError(
-                    f"--data.token_dropout: {self.tokenizer_name!r} has no mask token; set it to 0"
-                )
-        return self._tokenizer
-
-    @property
-    def vocab_size(self) -> int:  # type: ignore[override]  # known once the tokenizer is
-        return len(self.tokenizer)
-
-    def prepare_data(self) -> None:
-        """Finds the files, or fetches them if asked to, and tokenizes them once."""
-        self._prepared()
-
-    def _prepared(self) -> Path:
-        folder = self._folder()
-        if not (folder / "facts.json").is_file():
-            recipe = Recipe(self._files(), self.max_tokens, self.test_share, self.val_share, self.balance)
-            ReviewStore.make(folder, recipe, self.tokenizer)
-        return folder
 
     def _files(self) -> dict[str, Path]:
         wanted = CATEGORIES if self.category == "all" else (self.category,)
@@ -160,62 +104,23 @@ class APD(KCMDataModule):
             "--data.download=true"
         )
 
-    def _folder(self) -> Path:
-        """Where the tokenized reviews are, named by all that makes a difference to them."""
-        recipe: list = [RULES, self.max_tokens, self.balance, self.test_share, self.val_share]
+    def recipe(self) -> list[Any]:
+        recipe: list[Any] = [RULES, self.balance, self.test_share, self.val_share]
         for category, path in self._files().items():
             state = path.stat()
             recipe += [category, path.name, state.st_size, state.st_mtime_ns]
-        rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        rules |= {"truncation": None, "padding": None}  # these are of the last call, not of the tokenizer
-        words = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
-        digest = hashlib.sha256(repr([*recipe, words]).encode()).hexdigest()[:16]
-        return self.prepared / f"{self.category}-{digest}"
+        return recipe
 
-    def setup(self, stage: str | None = None) -> None:
-        if hasattr(self, "batches"):
-            return
-        self.batches = store = ReviewStore(self._prepared())
-        self.lengths = store.lengths
-        splits = {name: number for number, name in enumerate(SPLITS) if name != "unused"}
-        self.positions = {
-            name: (store.split == number).nonzero().squeeze(1) for name, number in splits.items()
-        }
-        self.class_counts = torch.bincount(store.labels[self.positions["train"]], minlength=len(CLASSES))
-        for category, facts in store.facts["categories"].items():
-            if words := left_out(facts):
+    def make(self, folder: Path) -> None:
+        recipe = Recipe(self._files(), self.max_tokens, self.test_share, self.val_share, self.balance)
+        store_reviews(folder, recipe, self.tokenizer)
+
+    def describe(self, facts: dict[str, Any]) -> None:
+        for category, own in facts["categories"].items():
+            if words := left_out(own):
                 rank_zero_warn(f"{category}: left out: {words}")
-
-    def splits(self) -> dict[str, list[int]]:
-        return {split: self.batches.keys[positions].tolist() for split, positions in self.positions.items()}
-
-    def contents(self, split: str) -> torch.Tensor:
-        return self.batches.keys[self.positions[split]]  # a review's sample id is the hash of its text
 
     def fingerprint(self) -> dict:
         facts = self.batches.facts
-        result = {"truncated": facts["truncated"], "read": facts["categories"], "unused": facts["unused"]}
-        for split, positions in self.positions.items():
-            rows = torch.stack([self.batches.keys[positions], self.batches.labels[positions]])
-            digest = hashlib.sha256(rows[:, rows[0].argsort()].numpy().tobytes())
-            result[split] = {"samples": len(positions), "sha256": digest.hexdigest()[:16]}
-        return result
-
-    def view(self, batch: Batch, augment: bool) -> Batch:
-        if not augment or not self.token_dropout:
-            return batch
-        tokens = batch["small"]
-        dropped = (torch.rand(tokens.shape, device=tokens.device) < self.token_dropout) & (tokens != PADDING)
-        return {**batch, "small": tokens.masked_fill(dropped, self.tokenizer.mask_token_id)}
-
-    def batch_of(self, inputs: Sequence[str]) -> Batch:
-        """A batch of texts."""
-        check_list(inputs, str, "reviews must be a list of texts")
-        for number, text in enumerate(inputs):
-            if len(text) > MAX_LINE:
-                raise InputError(f"text {number} has {len(text):,} characters: at most {MAX_LINE:,} are read")
-            if not is_text(text):
-                raise InputError(f"text {number} holds half of a surrogate pair, which is no character")
-        numbers = tokens_of(list(inputs), self.tokenizer, self.max_tokens)
-        rows = [torch.tensor(row[: self.max_tokens] or [unknown_token(self.tokenizer)]) for row in numbers]
-        return {"large": list(inputs), "small": pad_sequence(rows, batch_first=True, padding_value=PADDING)}
+        read = {"truncated": facts["truncated"], "read": facts["categories"], "unused": facts["unused"]}
+        return read | super().fingerprint()

@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 
 from kcm_lightning.data.caption_files import CaptionedImage
 from kcm_lightning.data.image_store import ImageStore
-from kcm_lightning.data.reviews import sample_id_of
+from kcm_lightning.data.text_store import sample_id_of
 
 
 class CaptionBatches(Dataset):

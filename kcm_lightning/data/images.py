@@ -17,7 +17,7 @@ from kcm_lightning.data.image_checks import (
     check_statistics,
     plain_names,
 )
-from kcm_lightning.data.longtail import shots, thirds
+from kcm_lightning.data.longtail import REGION_NAMES, shots, thirds
 from kcm_lightning.utils.errors import InputError
 
 
@@ -74,10 +74,7 @@ class LongTailedImages(KCMDataModule):
         std: standard deviation of each channel, as a fraction of 255.
     """
 
-    region_names: dict[str, tuple[str, ...]] = {  # noqa: RUF012  the same for every instance
-        "thirds": ("head", "med", "tail"),
-        "shots": ("many", "medium", "few"),
-    }
+    region_names: dict[str, tuple[str, ...]] = REGION_NAMES
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

@@ -6,6 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+REGION_NAMES: dict[str, tuple[str, ...]] = {
+    "thirds": ("head", "med", "tail"),
+    "shots": ("many", "medium", "few"),
+}
+
 
 def class_counts(profile: str, largest: int = 500, classes: int = 100) -> list[int]:
     """Training samples of each class of CIFAR-100-LT.
@@ -74,3 +79,18 @@ def thirds(counts: Tensor) -> Tensor:
 def shots(counts: Tensor) -> Tensor:
     """Region of each class by training samples: 0 many (over 100), 1 medium (20 to 100), 2 few (under 20)."""
     return (counts <= 100).long() + (counts < 20).long()
+
+
+def named_regions(
+    labels: Tensor, class_names: list[str]
+) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+    """Regions of own data by scheme, and their names: two classes each for itself, more by their counts.
+
+    Args:
+        labels: class of every training sample, shape `(N,)`.
+        class_names: in the order of the labels.
+    """
+    if len(class_names) == 2:
+        return {"class": torch.arange(2)}, {"class": (class_names[0], class_names[1])}
+    counts = torch.bincount(labels, minlength=len(class_names))
+    return {"thirds": thirds(counts), "shots": shots(counts)}, REGION_NAMES

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kcm_lightning.data.contents import content_id
+from kcm_lightning.data.text_store import MAX_LETTERS, normalized, sample_id_of
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.lines import lines_up_to
 from kcm_lightning.utils.strict_json import parse_json
 
 BAD_SHARE = 0.01
-MAX_LINE = 500_000  # bytes; Amazon's longest reviews have a tenth of it
+MAX_LINE = MAX_LETTERS  # bytes; Amazon's longest reviews have a tenth of it
 CATEGORIES = {  # the paper's six, and what it calls them
     "Video_Games": "Games",
     "Kindle_Store": "Kindle",
@@ -141,16 +141,6 @@ def _refuse_rubbish(path: Path, skipped: Skipped) -> None:
             f"{path}: {len(skipped.broken)} of {skipped.read} lines are no JSON (lines {shown}, ...): "
             "is it a review file?"
         )
-
-
-def sample_id_of(text: str) -> int:
-    """A text's sample id: 63 bits of its hash."""
-    return content_id(text.encode())
-
-
-def normalized(text: str) -> str:
-    """A text without what does not tell two reviews apart: case and white space."""
-    return " ".join(text.lower().split())
 
 
 def side_of(review: Review, test_share: float, val_share: float) -> str:

@@ -158,7 +158,7 @@ def test_a_users_own_texts(make):
         (None, "not NoneType"),
         (5, "not int"),
     ):
-        with pytest.raises(InputError, match=f"reviews must be a list of texts.* {said}$"):
+        with pytest.raises(InputError, match=f"inputs must be a list of texts.* {said}$"):
             data.batch_of(wrong)
 
 

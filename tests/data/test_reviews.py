@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 
 from kcm_lightning.data import APD
 from kcm_lightning.data import reviews as module
-from kcm_lightning.data.review_store import Recipe, ReviewStore, tokens_of
+from kcm_lightning.data.review_store import Recipe, store_reviews
 from kcm_lightning.data.reviews import MAX_LINE, Skipped, read_reviews
+from kcm_lightning.data.text_store import TextStore, tokens_of
 from kcm_lightning.utils.errors import InputError
 from tests.data.review_files import rows
 
@@ -180,7 +181,7 @@ def growth(files: list[Path], tokenizer: Path, folder: Path) -> float:
     peaks = []
     for file in files:
         recipe = Recipe({"Baby": file}, max_tokens=256, test_share=0.2, val_share=0.1, balance=True)
-        ReviewStore.make(folder / file.stem, recipe, AutoTokenizer.from_pretrained(tokenizer))
+        store_reviews(folder / file.stem, recipe, AutoTokenizer.from_pretrained(tokenizer))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return peaks[1] - peaks[0]
 
@@ -195,5 +196,5 @@ def test_long_lines_take_little_memory(tmp_path, word_tokenizer):
     files = [tmp_path / "plain.json", tmp_path / "long.json"]
     with multiprocessing.get_context("fork").Pool(1) as process:
         assert process.apply(growth, (files, word_tokenizer, tmp_path / "made")) < 100
-    facts = ReviewStore(tmp_path / "made" / "long").facts["categories"]["Baby"]
+    facts = TextStore(tmp_path / "made" / "long").facts["categories"]["Baby"]
     assert facts["first_too_long_lines"] == [2] and facts["lines"] == 2_009
