@@ -15,7 +15,7 @@ from torch import Tensor
 from kcm_lightning.core.caption_gate import CaptionGate
 from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.core.routing import Route
-from kcm_lightning.data.base import KCMDataModule
+from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.module import KCMCaptions, KCMModule
 from kcm_lightning.results import gather
 from kcm_lightning.results.calibrated_file import check_chosen, kind_of, read_calibrated
@@ -106,6 +106,19 @@ class Run:
         self._answered += count
 
     @torch.no_grad()
+    def collaborate(self, batch: Batch) -> Outcome:
+        """Algorithm 2 on a batch of the data module's `batch_of`."""
+        with self.autocast():
+            outcome = self.module.predict_step(move_data_to_device(batch, self.module.device), 0)
+        self._keep(outcome)
+        return outcome
+
+    def labels(self, prediction: Tensor | list[str]) -> list[str]:
+        """Class names of class indices of shape `(B,)`; captions as they are."""
+        if isinstance(prediction, Tensor):
+            return [str(self.class_names[number]) for number in prediction.tolist()]
+        return prediction
+
     def answer(self, inputs: Any) -> Answers:
         """Algorithm 2 on a user's inputs.
 
@@ -113,15 +126,10 @@ class Run:
             inputs: for image data uint8 images of shape `(B, 3, H, W)`, in the data set's height and width;
                 for reviews a list of texts; for captions a list of paths of images.
         """
-        batch = move_data_to_device(self.data.batch_of(inputs), self.module.device)
-        with self.autocast():
-            outcome = self.module.predict_step(batch, 0)
-        self._keep(outcome)
-        prediction = outcome.prediction
-        is_class = isinstance(prediction, Tensor)
+        outcome = self.collaborate(self.data.batch_of(inputs))
         return Answers(
-            prediction=prediction,
-            label=[str(self.class_names[i]) for i in prediction.tolist()] if is_class else prediction,
+            prediction=outcome.prediction,
+            label=self.labels(outcome.prediction),
             confidence=outcome.confidence,
             route=[Route(code) for code in outcome.route.tolist()],
             distribution=outcome.distribution,

@@ -70,6 +70,7 @@ def _run(given: list[str]) -> int:
         return 0
     words = find_configs(given)
     check_words(words)
+    to_own_input = words[0] == "predict" and any(word.split("=")[0] == "--input" for word in words)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     check_configs(words)
@@ -78,6 +79,11 @@ def _run(given: list[str]) -> int:
 
         run = {"report": run_report, "cost": run_cost, "monitor": run_monitor, "sweep": run_sweep}
         return run[words[0]](words[1:])
+    if to_own_input:
+        from kcm_lightning.cli.predict_input import run_predict_input
+
+        silence_noise()
+        return run_predict_input(words[1:])
     if any(".help" in word for word in words):
         from kcm_lightning.cli.class_help import class_help
 

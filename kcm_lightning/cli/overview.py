@@ -10,7 +10,7 @@ WITH_CONFIG = {
     "fit": "train a judge and its student, or fine-tune a large model",
     "validate": "figures of a trained run on the validation split",
     "test": "table, curve and predictions of a trained run on the test split",
-    "predict": "answers to the test split, or captions for a folder of images",
+    "predict": "answers to your own inputs, --run RUN --input PATH; or to the test split",
     "calibrate": "choose thresholds for an LM rate, or for a drop in quality",
 }
 OTHERS = {
@@ -26,6 +26,15 @@ _OPTIONS = {
     "validate": {"--ckpt_path FILE": _CHECKPOINT},
     "test": {"--ckpt_path FILE": _CHECKPOINT},
     "predict": {
+        "--run RUN --input PATH": (
+            "in place of a configuration: answer a folder of images, a CSV, TSV, JSON lines or Parquet, a "
+            ".txt with one text or path to a line, or - for standard input; goes on where it was stopped"
+        ),
+        "--output FILE": "of --input: JSON lines, CSV or Parquet (default in RUN/predictions)",
+        "--calibrated FILE": "of --input: YAML of calibrate (default: the newest of the run)",
+        "--column NAME ...": "of --input: columns of the text or path",
+        "--batch_size N": "of --input: inputs that are answered at once (default 256)",
+        "--device NAME": "of --input: cpu (the default), cuda, cuda:1",
         "--calls N": "call the large model at most N times, spread over all samples; --money X likewise",
         "--shadow X": "ask it about a random share of all samples too, for `monitor` (default 0)",
         "--ckpt_path FILE": _CHECKPOINT,
@@ -116,9 +125,8 @@ def check_command(words: list[str]) -> None:
 def _is_enough(word: str) -> bool:
     """Whether a word names a configuration, or a model in place of one, or asks for help."""
     name = word.split("=")[0]
-    return (
-        name in ("--config", "--model", "-h", "--print_config") or name.endswith("help") or name[:2] == "-c"
-    )
+    enough = ("--config", "--model", "--input", "-h", "--print_config")
+    return name in enough or name.endswith("help") or name[:2] == "-c"
 
 
 def _lines(commands: dict[str, str]) -> list[str]:

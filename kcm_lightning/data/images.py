@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from kcm_lightning.data.image_checks import (
     check_statistics,
     plain_names,
 )
+from kcm_lightning.data.image_store import shrunken
 from kcm_lightning.data.longtail import REGION_NAMES, shots, thirds
+from kcm_lightning.data.own_inputs import check_list
 from kcm_lightning.utils.errors import InputError
 
 
@@ -159,12 +162,17 @@ class LongTailedImages(KCMDataModule):
             small = cutout(small, self.cutout)
         return {**batch, "small": small}
 
-    def batch_of(self, inputs: Tensor) -> Batch:
+    def batch_of(self, inputs: Tensor | list[Path]) -> Batch:
         """A batch of images, uint8 of shape `(B, 3, H, W)`, in the data set's height and width.
 
+        Of image files, given by their paths, it is the middle square in that size.
+
         Raises:
-            InputError: they are something else; nothing is resized or rescaled.
+            InputError: they are something else, and no paths; a tensor is not resized or rescaled.
         """
+        if isinstance(inputs, list) and self.image_shape is not None:
+            check_list(inputs, Path, "images must be a tensor, or a list of paths")
+            inputs = shrunken(inputs, self.image_shape[-1])
         check_batch(inputs, self.image_shape)
         return self.view({"large": inputs}, augment=False)
 

@@ -20,11 +20,13 @@ class LargeModel(ABC):
         paid: whether a call costs money. The comparison columns of `test` are off by default where it does.
         uses_hint: whether a hint changes the answer.
         keeps_own_answers: whether it stores its answers itself, so that it needs no cache.
+        latest_costs: money that each answer of the latest query has cost; None where none costs any.
     """
 
     paid: bool = False
     uses_hint: bool = False
     keeps_own_answers: bool = False
+    latest_costs: list[float] | None = None
 
     @abstractmethod
     def load(self, class_names: list[str], device: torch.device) -> None:

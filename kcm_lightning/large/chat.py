@@ -174,6 +174,7 @@ class Chat(LargeClassifier):
                 f"{spent} with {missing} of this batch unanswered; what was answered is kept: raise "
                 f"--model.teacher.budget.{limit} and run the same command again"
             )
+        self.latest_costs = [0.0 if reply is None else reply.money or 0.0 for reply in replies]
         labels = [-1 if reply is None else self.class_of(reply) for reply in replies]
         confidences = [self._confidence_in(reply) for reply in replies]
         return spread(torch.tensor(labels), torch.tensor(confidences), len(self.class_names)).to(self.device)

@@ -15,7 +15,9 @@ FLOORS = [
     {"small", "large", "data"},
     {"module", "results", "callbacks"},
     {"calibrate", "monitor", "report", "sweep"},
-    {"api", "cli"},
+    {"api"},
+    {"predict"},
+    {"cli"},
     {"__main__", "__init__"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
