@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class ImageStore:
         return torch.from_numpy(self._pixels[numbers.numpy()])
 
     @staticmethod
-    def make(folder: Path, paths: list[Path], size: int) -> None:
+    def make(folder: Path, paths: Sequence[Path], size: int) -> None:
         """Decodes all images once and writes the folder whole or not at all."""
         bad: dict[int, str] = {}
         contents: list[int] = []

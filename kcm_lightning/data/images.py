@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,6 @@ from kcm_lightning.data.image_checks import (
 )
 from kcm_lightning.data.image_store import shrunken
 from kcm_lightning.data.longtail import REGION_NAMES, shots, thirds
-from kcm_lightning.data.own_inputs import check_list
 from kcm_lightning.utils.errors import InputError
 
 
@@ -51,17 +51,15 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return ((images.float() - shift) / scale).contiguous(memory_format=torch.channels_last)
 
 
-class LongTailedImages(KCMDataModule):
-    """Long-tailed image classification out of memory.
+class AugmentedImages(KCMDataModule):
+    """Images with classes: what training does to the squares that small models see.
 
-    A subclass fills `class_names`, `images`, `labels` and `positions` in `read`. What it fills in is checked:
-    types, shapes, value ranges, labels of known classes, and that no image is in two splits.
+    A batch has them as `pixels`; where it has none, `large` are the squares themselves.
 
     Args:
         batch_size: training samples a step and process.
         eval_batch_size: samples a step where nothing is trained.
-        distill_split: samples that the student is distilled on: "train"; "pool", held-out images whose labels
-            are not used; or "both".
+        distill_split: see `KCMDataModule`.
         distill_balance: how far distillation evens out the classes of the training split, from 0 (not at all)
             to 1 (each class equally often): a sample is drawn with a frequency of 1 / (samples of its class)
             ** distill_balance.
@@ -72,12 +70,12 @@ class LongTailedImages(KCMDataModule):
         rotation: largest random rotation to either side, in degrees; 0 for none.
 
     Attributes:
-        image_shape: channels, height and width of every image; known once the images are read.
+        labels: class of every sample, shape `(N,)`.
         mean: mean of each channel, as a fraction of 255.
         std: standard deviation of each channel, as a fraction of 255.
     """
 
-    region_names: dict[str, tuple[str, ...]] = REGION_NAMES
+    labels: Tensor
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -104,6 +102,54 @@ class LongTailedImages(KCMDataModule):
             rand_augment,
             rotation,
         )
+
+    def _train_positions(self, classes: Tensor | None) -> Tensor:
+        positions = self.positions["train"]
+        return positions if classes is None else positions[torch.isin(self.labels[positions], classes)]
+
+    def _distill_weights(self) -> Tensor | None:
+        """Relative frequencies of the samples; the pool's labels are not known: it gets the mean."""
+        if not self.distill_balance or self.distill_split == "pool":
+            return None
+        train = self.class_counts[self.labels[self.positions["train"]]].double() ** -self.distill_balance
+        rest = len(self._distill_positions()) - len(train)
+        return torch.cat([train, train.mean().expand(rest)])
+
+    def view(self, batch: Batch, augment: bool) -> Batch:
+        images = batch["pixels"] if "pixels" in batch else batch["large"]
+        if augment:
+            if self.rand_augment:
+                images = rand_augment(images, self.rand_augment)
+            if self.crop:
+                images = random_crop(images, self.crop)
+            if self.flip:
+                images = random_flip(images)
+            if self.rotation:
+                images = random_rotation(images, self.rotation)
+        small = normalize(images, self.mean, self.std)
+        if augment and self.cutout:
+            small = cutout(small, self.cutout)
+        return {name: values for name, values in batch.items() if name != "pixels"} | {"small": small}
+
+
+class LongTailedImages(AugmentedImages):
+    """Long-tailed image classification out of memory.
+
+    A subclass fills `class_names`, `images`, `labels` and `positions` in `read`. What it fills in is checked:
+    types, shapes, value ranges, labels of known classes, and that no image is in two splits.
+
+    Args:
+        *args: see `AugmentedImages`.
+        **options: see `AugmentedImages`.
+
+    Attributes:
+        image_shape: channels, height and width of every image; known once the images are read.
+    """
+
+    region_names: dict[str, tuple[str, ...]] = REGION_NAMES
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
         self.images = self.labels = torch.empty(0)
         self._is_read = False
 
@@ -134,34 +180,6 @@ class LongTailedImages(KCMDataModule):
             self.labels, self.positions, count=len(self.images), class_names=self.class_names, who=who
         )
 
-    def _train_positions(self, classes: Tensor | None) -> Tensor:
-        positions = self.positions["train"]
-        return positions if classes is None else positions[torch.isin(self.labels[positions], classes)]
-
-    def _distill_weights(self) -> Tensor | None:
-        """Relative frequencies of the samples; the pool's labels are not known: it gets the mean."""
-        if not self.distill_balance or self.distill_split == "pool":
-            return None
-        train = self.class_counts[self.labels[self.positions["train"]]].double() ** -self.distill_balance
-        rest = len(self._distill_positions()) - len(train)
-        return torch.cat([train, train.mean().expand(rest)])
-
-    def view(self, batch: Batch, augment: bool) -> Batch:
-        images = batch["large"]
-        if augment:
-            if self.rand_augment:
-                images = rand_augment(images, self.rand_augment)
-            if self.crop:
-                images = random_crop(images, self.crop)
-            if self.flip:
-                images = random_flip(images)
-            if self.rotation:
-                images = random_rotation(images, self.rotation)
-        small = normalize(images, self.mean, self.std)
-        if augment and self.cutout:
-            small = cutout(small, self.cutout)
-        return {**batch, "small": small}
-
     def batch_of(self, inputs: Tensor | list[Path]) -> Batch:
         """A batch of images, uint8 of shape `(B, 3, H, W)`, in the data set's height and width.
 
@@ -170,9 +188,8 @@ class LongTailedImages(KCMDataModule):
         Raises:
             InputError: they are something else, and no paths; a tensor is not resized or rescaled.
         """
-        if isinstance(inputs, list) and self.image_shape is not None:
-            check_list(inputs, Path, "images must be a tensor, or a list of paths")
-            inputs = shrunken(inputs, self.image_shape[-1])
+        if isinstance(inputs, list) and inputs and all(isinstance(path, Path) for path in inputs):
+            inputs = shrunken(inputs, 0 if self.image_shape is None else self.image_shape[-1])
         check_batch(inputs, self.image_shape)
         return self.view({"large": inputs}, augment=False)
 

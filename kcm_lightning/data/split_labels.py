@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
-from kcm_lightning.data.text_store import SPLITS, UNLABELLED
+from kcm_lightning.data.text_store import SPLITS, STRICT, UNLABELLED
 from kcm_lightning.utils.class_names import shortened
 from kcm_lightning.utils.errors import InputError
 
@@ -59,7 +59,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
-def give_names(table: dict[str, np.ndarray], numbers: ClassNumbers, *, by_seed: bool) -> list[str]:
+def check_and_name(table: dict[str, np.ndarray], numbers: ClassNumbers, *, by_seed: bool) -> list[str]:
     """Puts the classes into their order, and refuses splits that nothing can be learned or measured on.
 
     Args:
@@ -112,3 +112,25 @@ def _untrained(table: dict[str, np.ndarray], names: list[str], labels: np.ndarra
         f"({shortened(names)}): is a name spelled in two ways? Else add training samples of them, leave them "
         "out, or part the data by another --data.split_seed"
     )
+
+
+def strictest_of_copies(table: dict[str, np.ndarray], contents: np.ndarray) -> int:
+    """Leaves of equal samples the first one, on the strictest side of all of them; returns how many go.
+
+    Args:
+        table: `label` and `split` of each sample, which are changed.
+        contents: what is equal of equal samples, shape `(N,)`.
+    """
+    used = np.flatnonzero(table["split"] != SPLITS.index("unused"))
+    _, first, group = np.unique(contents[used], return_index=True, return_inverse=True)
+    if len(first) == len(used):
+        return 0
+    rank = np.array([STRICT.index(split) for split in SPLITS])[table["split"][used]]
+    rank[(table["label"][used] == UNLABELLED) & (rank == STRICT.index("pool"))] = len(STRICT)  # moves none
+    strictest = np.full(len(first), len(STRICT) + 1)
+    np.minimum.at(strictest, group, rank)
+    kept = used[first]
+    table["split"][np.setdiff1d(used, kept, assume_unique=True)] = SPLITS.index("unused")
+    moved = np.array([*(SPLITS.index(split) for split in STRICT), SPLITS.index("pool")])
+    table["split"][kept] = moved[strictest]
+    return len(used) - len(kept)

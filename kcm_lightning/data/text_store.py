@@ -17,7 +17,7 @@ from kcm_lightning.utils.strict_json import parse_json
 SPLITS = ("unused", "train", "pool", "val", "test")
 UNLABELLED = -1
 MAX_LETTERS = 500_000  # of a text
-_STRICT = ("unused", "test", "val", "pool", "train")  # a text of two splits is in the first of them
+STRICT = ("unused", "test", "val", "pool", "train")  # a text of two splits is in the first of them
 _AT_ONCE = 1_000  # texts that are tokenized together,
 _LETTERS_AT_ONCE = 500_000  # or letters: the tokenizer takes up to 300 bytes for each
 _BEGINNING = 50_000  # letters of a text that are tokenized, if they are enough
@@ -183,7 +183,7 @@ class TextWriter:
         return None
 
     def _move_if_stricter(self, row: int, split: str) -> None:
-        if split != "pool" and _STRICT.index(split) < _STRICT.index(SPLITS[self.split[row]]):
+        if split != "pool" and STRICT.index(split) < STRICT.index(SPLITS[self.split[row]]):
             self.split[row] = SPLITS.index("unused" if self.label[row] == UNLABELLED else split)
 
     def _flush(self) -> None:

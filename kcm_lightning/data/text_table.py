@@ -10,7 +10,7 @@ from kcm_lightning.data.base import DistillSplit
 from kcm_lightning.data.contents import content_id
 from kcm_lightning.data.longtail import named_regions
 from kcm_lightning.data.prepared import written_whole
-from kcm_lightning.data.split_labels import LEFT_OUT_SHOWN, ClassNumbers, give_names
+from kcm_lightning.data.split_labels import LEFT_OUT_SHOWN, ClassNumbers, check_and_name
 from kcm_lightning.data.text_store import MAX_LETTERS, UNLABELLED, TextWriter, normalized
 from kcm_lightning.data.texts import TextDataModule
 from kcm_lightning.utils.errors import InputError
@@ -112,7 +112,7 @@ class TextTable(TextDataModule):
                 facts[part] = self._read(writer, part, place, numbers)
             table = writer.table()
             by_seed = self.group is None and not {"val", "test"} & self.paths.keys()
-            names = give_names(table, numbers, by_seed=by_seed)
+            names = check_and_name(table, numbers, by_seed=by_seed)
             writer.write(table, {"class_names": names, "tables": facts})
 
     def _read(self, writer: TextWriter, part: str, place: int, numbers: ClassNumbers) -> dict[str, Any]:

@@ -115,12 +115,12 @@ class CLIP(LargeClassifier):
 
     @torch.no_grad()
     def distribution(self, query: Query) -> Tensor:
-        """Probabilities of the data's classes; the inputs are images, uint8, shape `(B, 3, H, W)`."""
+        """Probabilities of the data's classes; the inputs are uint8 images `(B, 3, H, W)` or paths."""
         pixels = {
             name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
             for name, value in processed(self.processor, query.inputs).items()
         }
-        with torch.autocast(query.inputs.device.type, enabled=False):
+        with torch.autocast(self.model.device.type, enabled=False):
             image = self.model.get_image_features(**pixels)
             image = F.normalize(_features(image).float(), dim=-1)  # (B, D)
             logits = image @ self._text.flatten(0, 1).T  # (B, (bins + 1) * V)

@@ -14,11 +14,12 @@ from kcm_lightning.utils.hugging_face import (
     fingerprint,
     freeze,
     from_pretrained,
-    label_order,
+    places_of_outputs,
     precision_on,
     processed,
     whole_model,
 )
+from kcm_lightning.utils.model_classes import on_data_classes
 
 
 class ImageClassifier(LargeClassifier):
@@ -31,7 +32,8 @@ class ImageClassifier(LargeClassifier):
             (half precision on a GPU, float32 elsewhere).
         labels: which of the model's classes is which of the data's: "by_name", the default (case, `_` and `-`
             do not count; names that only count up, as `LABEL_0`, are taken in order); "by_position", in the
-            same order, where no name matches; or the data's names by the model's, for names that differ.
+            same order, where no name matches; or the data's names by the model's, for names that differ. A
+            model may know more classes: several may be one of the data's, others none.
     """
 
     def __init__(self, name: str, precision: str = "auto", labels: Labels = "by_name"):
@@ -49,7 +51,8 @@ class ImageClassifier(LargeClassifier):
             self.processor = from_pretrained(AutoImageProcessor, self.name, option)
             self.model = freeze(model, device, precision_on(self.precision, device))
         self.model.to(device)
-        self.order = label_order(
+        self.class_names = class_names
+        self.places = places_of_outputs(
             self.model.config,
             class_names,
             labels=self.labels,
@@ -67,11 +70,12 @@ class ImageClassifier(LargeClassifier):
 
     @torch.no_grad()
     def distribution(self, query: Query) -> Tensor:
-        """Probabilities of the data's classes; the inputs are images, uint8, shape `(B, 3, H, W)`."""
+        """Probabilities of the data's classes; the inputs are uint8 images `(B, 3, H, W)` or paths."""
         pixels = processed(self.processor, query.inputs)["pixel_values"]
-        with torch.autocast(query.inputs.device.type, enabled=False):
+        with torch.autocast(self.model.device.type, enabled=False):
             logits = self.model(pixels.to(self.model.device, self.model.dtype)).logits.float()
             probabilities = logits.softmax(-1)
-        if self.order is not None:
-            probabilities = probabilities[:, self.order.to(probabilities.device)]
+        if self.places is not None:
+            places = self.places.to(probabilities.device)
+            probabilities = on_data_classes(probabilities, places, len(self.class_names))
         return probabilities.unsqueeze(1)  # (B, 1, V)

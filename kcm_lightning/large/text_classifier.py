@@ -16,11 +16,12 @@ from kcm_lightning.utils.hugging_face import (
     fingerprint,
     freeze,
     from_pretrained,
-    label_order,
     most_tokens,
+    places_of_outputs,
     precision_on,
     whole_model,
 )
+from kcm_lightning.utils.model_classes import on_data_classes
 
 
 class TextClassifier(LargeClassifier):
@@ -36,7 +37,8 @@ class TextClassifier(LargeClassifier):
             (half precision on a GPU, float32 elsewhere).
         labels: which of the model's classes is which of the data's: "by_name", the default (case, `_` and `-`
             do not count; names that only count up, as `LABEL_0`, are taken in order); "by_position", in the
-            same order, where no name matches; or the data's names by the model's, for names that differ.
+            same order, where no name matches; or the data's names by the model's, for names that differ. A
+            model may know more classes: several may be one of the data's, others none.
     """
 
     def __init__(
@@ -69,14 +71,14 @@ class TextClassifier(LargeClassifier):
             self._length = self._most_tokens(model)
             self.model = freeze(model, device, precision_on(self.precision, device))
         self.model.to(device)
-        self._order = label_order(
+        self.places = places_of_outputs(
             self.model.config,
             class_names,
             labels=self.labels,
             option="--model.teacher",
             finetuning=finetuning,
         )
-        self._class_names = class_names
+        self.class_names = class_names
 
     def _most_tokens(self, model: torch.nn.Module) -> int:
         limit, asked = most_tokens(model, self._tokenizer), self.max_tokens
@@ -111,12 +113,13 @@ class TextClassifier(LargeClassifier):
         texts = list(query.inputs)
         if self.prompt is not None and query.hint is not None:
             pairs = zip(texts, query.hint.cpu(), strict=True)
-            texts = [fill_hint(self.prompt, self._class_names, own, BINS, text=text) for text, own in pairs]
+            texts = [fill_hint(self.prompt, self.class_names, own, BINS, text=text) for text, own in pairs]
         options = {"padding": True, "truncation": True, "max_length": self._length}
         tokens = self._tokenizer(texts, return_tensors="pt", **options)
         device = self.model.device
         with torch.autocast(device.type, enabled=False):
             probabilities = self.model(**tokens.to(device)).logits.float().softmax(-1)
-        if self._order is not None:
-            probabilities = probabilities[:, self._order.to(device)]
+        if self.places is not None:
+            places = self.places.to(probabilities.device)
+            probabilities = on_data_classes(probabilities, places, len(self.class_names))
         return probabilities.unsqueeze(1)  # (B, 1, V)

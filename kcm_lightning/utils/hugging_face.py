@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kcm_lightning.utils.class_names import Labels, class_order
+from kcm_lightning.utils.class_names import Labels
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
+from kcm_lightning.utils.image_io import open_image, shown
+from kcm_lightning.utils.model_classes import data_classes
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _NO_CONTENT = {"_name_or_path", "name_or_path", "_commit_hash", "transformers_version"}
@@ -97,10 +101,10 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def label_order(
+def places_of_outputs(
     config: Any, class_names: list[str], *, labels: Labels, option: str, finetuning: str
 ) -> Tensor | None:
-    """Where a classifier's outputs have the data's classes; see `class_order`.
+    """Which of the data's classes each output of a classifier is; see `data_classes`.
 
     Args:
         config: configuration of the model, with `id2label`.
@@ -110,13 +114,13 @@ def label_order(
         finetuning: the shipped configuration that makes a model of such data.
 
     Returns:
-        Output index of each class, shape `(V,)`; None where they are in order.
+        Class of each output, -1 for none, shape `(M,)`; None where they are the data's, in order.
 
     Raises:
-        InputError: the numbers of classes differ, or their names do not match.
+        InputError: the model has not all of the data's classes, or their names do not match.
     """
     own = [config.id2label.get(i) for i in range(config.num_labels)]
-    if len(own) != len(class_names):
+    if len(own) < len(class_names):
         raise InputError(
             f"{option}.name: the model knows {len(own)} classes, the data has {len(class_names)}; "
             f"fine-tune it first ({finetuning}) or give another"
@@ -127,8 +131,8 @@ def label_order(
         raise InputError(
             f"{option}.name: the model names its classes {sorted(config.id2label)}, not from 0 on"
         )
-    order = class_order(own, class_names, labels=labels, option=f"{option}.labels")
-    return None if order == list(range(len(order))) else torch.tensor(order)
+    places = data_classes(own, class_names, labels=labels, option=f"{option}.labels")
+    return None if places == list(range(len(class_names))) else torch.tensor(places)
 
 
 def check_precision(precision: str, *more: str) -> None:
@@ -160,18 +164,40 @@ def freeze(
     return model.eval().requires_grad_(False).to(device, precision)
 
 
-def processed(processor: Any, images: Tensor) -> dict[str, Tensor]:
+def processed(processor: Any, images: Tensor | list[Path]) -> dict[str, Tensor]:
     """What an image processor makes of a batch, with the means that it is made for.
 
     Args:
         processor: of `AutoImageProcessor`.
-        images: uint8, shape `(B, 3, H, W)`.
+        images: uint8, shape `(B, 3, H, W)`; or files, in their own sizes, which are decoded side by side.
+
+    Raises:
+        InputError: a file cannot be read.
     """
+    if not isinstance(images, Tensor):
+        return dict(processor(images=opened(images), return_tensors="pt"))
     if _is_of_timm(processor):  # which does not scale a tensor of whole numbers
         from torchvision.transforms.functional import to_pil_image
 
         return dict(processor(images=[to_pil_image(image.cpu()) for image in images], return_tensors="pt"))
     return dict(processor(images=images, return_tensors="pt"))
+
+
+def opened(paths: list[Path]) -> list[Any]:
+    """Whole images in RGB, decoded by as many threads as there are processors.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_opened, paths))
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return open_image(path)
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error}") from error
 
 
 def most_tokens(model: torch.nn.Module, tokenizer: Any) -> int | None:
