@@ -5,8 +5,8 @@ import random
 from dataclasses import dataclass
 
 from kcm_lightning.large.budget import BudgetSpent, Cost
-from kcm_lightning.large.chat_client import Messages
 from kcm_lightning.large.chat_errors import NoReply, Refused
+from kcm_lightning.large.chat_messages import Messages
 from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.reply_store import Limit, Reply, Request, UnderWay
 from kcm_lightning.utils.errors import InputError

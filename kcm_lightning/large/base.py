@@ -2,12 +2,15 @@
 
 import json
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from kcm_lightning.core.confidence import most_probable, tempered
 from kcm_lightning.core.predictions import NO_ANSWER, Prediction, Query
+
+Kind = Literal["texts", "images"]
 
 
 class LargeModel(ABC):
@@ -20,12 +23,14 @@ class LargeModel(ABC):
         paid: whether a call costs money. The comparison columns of `test` are off by default where it does.
         uses_hint: whether a hint changes the answer.
         keeps_own_answers: whether it stores its answers itself, so that it needs no cache.
+        reads: "texts" or "images", which it is asked about; None for anything.
         latest_costs: money that each answer of the latest query has cost; None where none costs any.
     """
 
     paid: bool = False
     uses_hint: bool = False
     keeps_own_answers: bool = False
+    reads: Kind | None = None
     latest_costs: list[float] | None = None
 
     @abstractmethod

@@ -13,17 +13,20 @@ import json
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from kcm_lightning.core.predictions import Purpose, Query
 from kcm_lightning.core.prompts import BINS, check_template, fill_hint
-from kcm_lightning.large.base import LargeClassifier, spread
+from kcm_lightning.large.base import Kind, LargeClassifier
 from kcm_lightning.large.budget import Budget, Prices
 from kcm_lightning.large.chat_client import ChatClient
+from kcm_lightning.large.chat_messages import Messages, with_image
 from kcm_lightning.large.chat_requests import ChatRequests
 from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.owners import LONGEST
+from kcm_lightning.large.reply_distribution import with_others
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore
 from kcm_lightning.large.reply_to_class import named_class
 from kcm_lightning.utils.errors import InputError
@@ -48,13 +51,16 @@ class Chat(LargeClassifier):
             sent to no other host.
         api_key_env: name of the environment variable that holds the key; the key itself is written nowhere.
         system: system message: what the model is told to be.
-        prompt: the question, a template with `{text}`, which may name the classes by `{labels}`.
+        prompt: the question, a template with `{text}`, which may name the classes by `{labels}`. About images
+            it has no `{text}`: they are sent after it.
         hint: equation 2, a sentence put before the question, with `{label}` and `{probability}` of the small
             model (in steps of a tenth); null, the default, leaves it out.
         confidence_without_logprobs: confidence of every answer where the server gives no log-probabilities, a
             fraction in [0, 1].
         max_tokens: length of a reply at most, in tokens, 8 by default; a model that reasons needs far more.
-        extra: further fields of a request's body, for instance `temperature`; none by default.
+        image_size: longest side in pixels of the images that are sent; larger ones are made smaller.
+        extra: further fields of a request's body, for instance `temperature`; none by default. With
+            `top_logprobs` (20 is OpenAI's most) the other classes have the probabilities that it says.
         concurrency: requests under way at once.
         retries: further requests when one fails (429, 5xx, timeout, broken off, no JSON), with growing
             pauses.
@@ -83,6 +89,7 @@ class Chat(LargeClassifier):
         hint: str | None = None,
         confidence_without_logprobs: float = 0.9,
         max_tokens: int = 8,
+        image_size: int = 768,
         extra: dict[str, Any] | None = None,
         concurrency: int = 8,
         retries: int = 6,
@@ -96,13 +103,14 @@ class Chat(LargeClassifier):
         answers: str = "runs/chat_answers.sqlite",
     ):
         require("openai", extra="chat", what="a chat model")
-        check_template(prompt, ("text",), "--model.teacher.prompt", optional=("labels",))
+        check_template(prompt, (), "--model.teacher.prompt", optional=("text", "labels"))
         if hint is not None:
             check_template(hint, (), "--model.teacher.hint")
         for limits in (budget, fit_budget):
             if limits.money and not (prices.input or prices.output):
                 raise InputError("--model.teacher: a budget of money needs --model.teacher.prices")
         check_number("--model.teacher.confidence_without_logprobs", confidence_without_logprobs, 0, 1)
+        check_number("--model.teacher.image_size", image_size, 1)
         check_number("--model.teacher.concurrency", concurrency, 1)
         check_number("--model.teacher.retries", retries, 0)
         check_number("--model.teacher.format_retries", format_retries, 0)
@@ -114,6 +122,7 @@ class Chat(LargeClassifier):
             api_key_env=api_key_env,
             max_tokens=max_tokens,
             timeout=timeout,
+            image_size=image_size,
             extra=extra or {},
             answer_in=lambda content, cut: named_class(content, self.class_names, self.strict, cut)[1:],
         )
@@ -135,12 +144,22 @@ class Chat(LargeClassifier):
 
     def load(self, class_names: list[str], device: torch.device) -> None:
         self.class_names, self.device = class_names, device
+        known = self.client.extra.get("top_logprobs")
+        if known is not None and known < len(class_names) - 1:
+            rank_zero_warn(
+                f"top_logprobs={known} tells of {known} of the {len(class_names)} classes at most: the "
+                "others share what is left over"
+            )
         self.requests.open(lambda: ReplyStore(self.answers))
 
     def check_before_fit(self) -> None:
         """Looks at key, server and model where `fit` may ask."""
         if not self.fit_budget.grants_nothing_of():
             run_in_loop(self.client.start())
+
+    @property
+    def reads(self) -> Kind:  # type: ignore[override]  # as its prompt says
+        return "texts" if "{text}" in self.prompt else "images"
 
     @property
     def identity(self) -> str:
@@ -177,7 +196,9 @@ class Chat(LargeClassifier):
         self.latest_costs = [0.0 if reply is None else reply.money or 0.0 for reply in replies]
         labels = [-1 if reply is None else self.class_of(reply) for reply in replies]
         confidences = [self._confidence_in(reply) for reply in replies]
-        return spread(torch.tensor(labels), torch.tensor(confidences), len(self.class_names)).to(self.device)
+        others = [None if reply is None else reply.others for reply in replies]
+        found = with_others(torch.tensor(labels), torch.tensor(confidences), others, self.class_names)
+        return found.to(self.device)
 
     def class_of(self, reply: Reply) -> int:
         """The class that a reply names; -1 for none."""
@@ -189,12 +210,19 @@ class Chat(LargeClassifier):
         probability = None if reply is None else reply.probability
         return self.confidence_without_logprobs if probability is None else probability
 
-    def messages(self, text: str, hint: Tensor | None) -> list[dict[str, str]]:
-        """The messages of a request about a text; `hint` has the small model's probabilities, `(V,)`."""
-        question = self.prompt.format(text=text, labels=" or ".join(self.class_names))
+    def messages(self, asked: Any, hint: Tensor | None) -> Messages:
+        """The messages of a request.
+
+        Args:
+            asked: a text; or an image, by its path or uint8 of shape `(3, H, W)`.
+            hint: the small model's probabilities, shape `(V,)`; None for none.
+        """
+        question = self.prompt.format(text=asked, labels=" or ".join(self.class_names))
         if self.hint is not None and hint is not None:
             question = f"{fill_hint(self.hint, self.class_names, hint, BINS)}\n\n{question}"
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
+        is_text = isinstance(asked, str)
+        content = question if is_text else with_image(question, asked, self.client.image_size)
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": content}]
 
 
 def _check_lengths(max_tokens: int, extra: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 from kcm_lightning.large.budget import Cost
 from kcm_lightning.large.chat_errors import Meaning, NoReply, Refused, ServerError, meaning_of
 from kcm_lightning.large.chat_fields import RequestFields
+from kcm_lightning.large.chat_messages import Messages, most_tokens, texts_of
 from kcm_lightning.large.chat_reply import ChatReply, read_reply
 from kcm_lightning.large.http_client import HttpClient, HttpReply, NoHttpReply
 from kcm_lightning.large.reply_json import read_json
-from kcm_lightning.large.reply_probability import probability_of
+from kcm_lightning.large.reply_probability import beginnings, probability_of
 from kcm_lightning.large.reply_store import Reply
 from kcm_lightning.large.server_url import server_url
 from kcm_lightning.utils.errors import InputError
@@ -21,8 +22,6 @@ OPENAI = "https://api.openai.com/v1"
 _REPEATED = 8  # letters of a question at least that are looked for in the words of a server
 _NAME = 80  # letters of a model's name that are shown
 _LOOKING = 10.0  # seconds that a look at the server's list of models may take
-
-Messages = list[dict[str, str]]
 
 
 class ChatClient:
@@ -34,6 +33,7 @@ class ChatClient:
         api_key_env: environment variable that holds the key. Your own server may need none.
         max_tokens: length of a reply at most, in tokens.
         timeout: seconds that a request may take.
+        image_size: longest side of the images in questions, in pixels.
         extra: further fields of the request's body.
         answer_in: where in the words of a reply, which may be cut off, its answer stands.
     """
@@ -46,6 +46,7 @@ class ChatClient:
         api_key_env: str,
         max_tokens: int,
         timeout: float,
+        image_size: int,
         extra: dict[str, Any],
         answer_in: Callable[[str, bool], tuple[int, int]],
     ):
@@ -55,7 +56,8 @@ class ChatClient:
             )
         self.model, self.api_key_env, self.given_url = model, api_key_env, base_url or OPENAI
         self.base_url = server_url(self.given_url)
-        self.max_tokens, self.timeout, self.extra, self.answer_in = max_tokens, timeout, extra, answer_in
+        self.max_tokens, self.timeout, self.image_size = max_tokens, timeout, image_size
+        self.extra, self.answer_in = extra, answer_in
         self.fields = RequestFields(model, max_tokens, extra)
         self.answered = False
         self._http: HttpClient | None = None
@@ -65,11 +67,8 @@ class ChatClient:
         self._told: set[str] = set()
 
     def most_tokens(self, messages: Messages) -> tuple[int, int]:
-        """The most tokens that a question and its reply can have.
-
-        A token has at least a byte, and a message some tokens around it.
-        """
-        sent = sum(len(message["content"].encode()) + 64 for message in messages)
+        """The most tokens that a question and its reply can have."""
+        sent = most_tokens(messages, self.image_size)
         limits = [
             self.max_tokens,
             *(self.extra.get(name, 0) for name in ("max_tokens", "max_completion_tokens")),
@@ -102,18 +101,19 @@ class ChatClient:
             reason = f"the model refuses the question: {self._said(said.refusal)}"
             raise Refused(reason, of_the_question=True, cost=said.cost)
         self.answered = True
-        return Reply(said.content, self._probability(said), cut=said.cut), said.cost
+        return self._as_reply(said), said.cost
 
-    def _probability(self, said: ChatReply) -> float | None:
-        start, end = self.answer_in(said.content, said.cut)
-        return probability_of(said.content, said.steps, start, end)
+    def _as_reply(self, said: ChatReply) -> Reply:
+        answer = said.content, said.steps, *self.answer_in(said.content, said.cut)
+        return Reply(said.content, probability_of(*answer), cut=said.cut, others=beginnings(*answer))
 
     def _meant(self, error: ServerError, sent: dict[str, Any], messages: Messages) -> Exception:
         """What is to be done about a server's error, as the exception that says so."""
         words = error.message
         for message in messages:  # which servers repeat
-            for part in (message["content"], *message["content"].splitlines()):
-                words = without(words, part, 20) if len(part) >= _REPEATED else words
+            for text in texts_of(message):
+                for part in (text, *text.splitlines()):
+                    words = without(words, part, 20) if len(part) >= _REPEATED else words
         bare = ServerError(error.status, words, error.codes, error.field, error.pause, error.page)
         meaning = meaning_of(bare)
         of_the_question = meaning is Meaning.QUESTION and error.field not in sent

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from kcm_lightning.large.chat_errors import ServerError, says_too_long, says_unpaid
+from kcm_lightning.large.chat_messages import Messages
 
 # how the words are drawn: without one of these a question can be asked all the same
 _OPTIONAL = (
@@ -32,7 +33,7 @@ class RequestFields:
         self._left_out: set[str] = set()
         self._renamed = self._streamed = False
 
-    def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+    def body(self, messages: Messages) -> dict[str, Any]:
         """A request about some messages."""
         body: dict[str, Any] = {"model": self.model, "messages": messages, "logprobs": True}
         if "max_completion_tokens" not in self.extra:

@@ -125,8 +125,21 @@ def _steps(logprobs: Any) -> list[Step]:
         token, logprob = (pair.get("token"), pair.get("logprob")) if isinstance(pair, dict) else (None, None)
         if not isinstance(token, str) or logprob is None or not _is_logprob(logprob):
             return []
-        steps.append(Step(token, float(logprob), _encoded(pair.get("bytes"))))
+        steps.append(Step(token, float(logprob), _encoded(pair.get("bytes")), _others(pair)))
     return steps
+
+
+def _others(pair: dict[str, Any]) -> dict[str, float]:
+    """The tokens that could have stood in a token's place, where the server says."""
+    rows = pair.get("top_logprobs")
+    if isinstance(rows, dict):  # as the older interface has it
+        rows = [{"token": token, "logprob": logprob} for token, logprob in rows.items()]
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return {
+        row["token"]: float(row["logprob"])
+        for row in rows
+        if isinstance(row.get("token"), str) and _is_logprob(row.get("logprob"))
+    }
 
 
 def _is_logprob(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kcm_lightning.large.asking import Question, Round
 from kcm_lightning.large.budget import Cost
-from kcm_lightning.large.chat_client import Messages
+from kcm_lightning.large.chat_messages import Messages, told_apart
 from kcm_lightning.large.chat_state import Server
 from kcm_lightning.large.event_loop import run_in_loop
 from kcm_lightning.large.reply_store import Limit, Reply, ReplyStore, Request
@@ -157,11 +157,11 @@ class ChatRequests:
         """Digest of a question, and of the model and how it is asked."""
         return self._digests([messages])[0]
 
-    def _digests(self, question: list) -> list[str]:
+    def _digests(self, question: list[Messages]) -> list[str]:
         """The digest with the server's address in its one spelling, then those with others."""
         client = self.client
         return [
             hashlib.sha256(json.dumps([url, *rest], sort_keys=True).encode()).hexdigest()
-            for rest in [[client.model, client.max_tokens, client.extra, *question]]
+            for rest in [[client.model, client.max_tokens, client.extra, *map(told_apart, question)]]
             for url in [client.base_url, *other_spellings(client.given_url)]
         ]

@@ -51,6 +51,7 @@ class CLIP(LargeClassifier):
             (half precision on a GPU, float32 elsewhere).
     """
 
+    reads = "images"
     _text: Tensor
     _class_names: list[str] | None = None  # those that `_text` is of
 

@@ -36,6 +36,8 @@ class ImageClassifier(LargeClassifier):
             model may know more classes: several may be one of the data's, others none.
     """
 
+    reads = "images"
+
     def __init__(self, name: str, precision: str = "auto", labels: Labels = "by_name"):
         check_precision(precision)
         self.name, self.precision, self.labels = name, precision, labels

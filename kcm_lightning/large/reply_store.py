@@ -40,6 +40,8 @@ class Reply:
         refused: why the server refuses the question; None where it does not.
         cut: whether the words were cut off for their length.
         money: what the reply cost when it was bought; None where that is not known.
+        others: probabilities of the tokens that its answer could have begun with; None where they were not
+            asked for.
     """
 
     content: str
@@ -47,6 +49,7 @@ class Reply:
     refused: str | None = None
     cut: bool = False
     money: float | None = None
+    others: dict[str, float] | None = None
 
 
 @dataclass

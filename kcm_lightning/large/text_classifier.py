@@ -41,6 +41,8 @@ class TextClassifier(LargeClassifier):
             model may know more classes: several may be one of the data's, others none.
     """
 
+    reads = "texts"
+
     def __init__(
         self,
         name: str,

@@ -11,7 +11,7 @@ from torch import nn
 from kcm_lightning.core.pruning import Pruning
 from kcm_lightning.data.base import KCMDataModule
 from kcm_lightning.data.vocabulary import Vocabulary
-from kcm_lightning.large import LargeCaptioner
+from kcm_lightning.large import Chat, LargeCaptioner, LargeModel
 from kcm_lightning.module.made_of import MadeOf
 from kcm_lightning.module.named_weights import check_weights
 from kcm_lightning.utils.checkpoint_file import read_checkpoint
@@ -44,6 +44,24 @@ def check_sizes(
     if pruning is not None and not set(pruning.classes) < set(range(count)):
         raise InputError(
             f"--model.pruning.classes: give some of the classes 0 to {count - 1}, not {pruning.classes}"
+        )
+
+
+def check_inputs(teacher: LargeModel, data: KCMDataModule) -> None:
+    """Whether the large model reads what the data have.
+
+    Raises:
+        InputError: it is for texts, and they are images, or the other way round.
+    """
+    if teacher.reads is None:
+        return
+    shown = data.batches[data.positions["val"][:1]]["large"]
+    has = "texts" if isinstance(shown, list) and isinstance(shown[0], str) else "images"
+    if teacher.reads != has:
+        advice = "its --model.teacher.prompt says {text} for texts" if isinstance(teacher, Chat) else ""
+        raise InputError(
+            f"--model.teacher: {type(teacher).__name__} is asked about {teacher.reads}, and these data are "
+            f"{has}: {advice or 'give another large model'}"
         )
 
 

@@ -20,7 +20,7 @@ from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.large import LargeClassifier, LargeModel, with_cache
 from kcm_lightning.metrics import LMRate, RegionAccuracy
 from kcm_lightning.module.answering import Answering
-from kcm_lightning.module.checks import check_loss, check_sizes
+from kcm_lightning.module.checks import check_inputs, check_loss, check_sizes
 from kcm_lightning.module.optimizers import Phase
 from kcm_lightning.module.sample_lookup import SampleLookup
 from kcm_lightning.utils.errors import InputError
@@ -135,6 +135,7 @@ class KCMModule(Answering):
             raise InputError(
                 f"--model.teacher: {name} has no classes; give a LargeClassifier, for instance CLIP"
             )
+        check_inputs(self.teacher, data)
 
     def _set_up_metrics(self, data: KCMDataModule) -> None:
         """Takes from the data what losses and metrics need."""

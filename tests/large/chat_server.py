@@ -1,6 +1,8 @@
 """A server that speaks the chat protocol truly and can be told to misbehave; nothing here is part of the
 project."""
 
+import base64
+import io
 import json
 import math
 import random
@@ -9,10 +11,23 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+from PIL import Image
+
 
 def right_word(text: str) -> str:
     """What this server's model thinks of a text."""
     return "positive" if sum(text.encode()) % 2 else "negative"
+
+
+def _image_in(content: list[dict]) -> Image.Image:
+    url = next(part["image_url"]["url"] for part in content if part["type"] == "image_url")
+    return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))
+
+
+def _brightness(image: Image.Image) -> str:
+    """What this server's model thinks of an image, and how large it saw it."""
+    return "bright" if np.asarray(image.convert("L")).mean() > 127 else "dark"
 
 
 class ChatServer:
@@ -26,11 +41,21 @@ class ChatServer:
         logprobs: whether the server has log-probabilities; where not, it refuses requests that ask for them.
         echo_key: whether error messages repeat the key, as some servers do.
         delay: seconds that an answer takes.
+        others: tokens that its answers could have begun with, and their probabilities.
     """
 
     def __init__(
-        self, faults=None, off_format=None, logprobs=True, echo_key=False, delay=0.0, always=None, odd=None
+        self,
+        faults=None,
+        off_format=None,
+        logprobs=True,
+        echo_key=False,
+        delay=0.0,
+        always=None,
+        odd=None,
+        others=None,
     ):
+        self.others, self.sizes = others or {}, set()
         self.faults, self.off_format, self.logprobs = faults or {}, off_format, logprobs
         self.echo_key, self.delay, self.always, self.odd = echo_key, delay, always, odd
         self.random, self.lock = random.Random(0), threading.Lock()
@@ -105,7 +130,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(404, "no such page")
         if self.headers["Authorization"] == "Bearer wrong":
             return self._error(401, "Incorrect API key provided")
-        text = asked["messages"][-1]["content"].split("\n\n")[-1]
+        content = asked["messages"][-1]["content"]
+        image = None if isinstance(content, str) else _image_in(content)
+        if image:
+            owner.sizes.add(image.size)
+        text = "image" if image else content.split("\n\n")[-1]
         with owner.lock:
             owner.requests[text] += 1
             owner.keys.add(self.headers["Authorization"])
@@ -125,10 +154,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         time.sleep(owner.delay)
-        word = right_word(text)
+        word = right_word(text) if image is None else _brightness(image)
         if owner.off_format and owner.off_format in text:
             word = f"I would say it is {word}, on the whole"
         token = {"token": word, "logprob": math.log(0.75), "bytes": None, "top_logprobs": []}
+        for other, probability in list(owner.others.items())[: asked.get("top_logprobs", 0)]:
+            token["top_logprobs"].append({"token": other, "logprob": math.log(probability), "bytes": None})
         choice = {
             "index": 0,
             "finish_reason": "stop",

@@ -208,7 +208,6 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="OPENAI_API_KEY holds no key"):
         default.answer(Query(["x"]))
     wrong_options = (
-        {"prompt": "no field"},
         {"prompt": "{text} {label}"},
         {"hint": "{broken"},
         {"concurrency": 0},
