@@ -1,13 +1,17 @@
 """CKAN, a residual convolutional KAN for images, and the plain CNN that is its twin."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kcm_lightning.kan import KANConv2d
 
 MakeConv = Callable[[int, int], nn.Module]
+SIZES = {"s": (32, (1, 1, 1)), "m": (64, (1, 2, 2)), "l": (96, (2, 2, 2))}  # width and depths
+_STAGE_SIZE = 32  # height and width that the first stage sees at least of a larger image
 
 
 class Block(nn.Module):
@@ -89,8 +93,17 @@ class ResidualNet(nn.Module):
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape `(B, num_classes)`, of normalized images, shape `(B, 3, H, W)`."""
-        return self.classifier(self.features(images))
+        """Logits, shape `(B, num_classes)`, of normalized images, shape `(B, 3, H, W)`.
+
+        Of images of 64 pixels and more, the stages see what the stem finds on a grid of 32 to 63.
+        """
+        stem, *stages = self.features
+        x = stem(images)
+        if (factor := min(images.shape[-2:]) // _STAGE_SIZE) > 1:
+            x = F.avg_pool2d(x, factor)
+        for layer in stages:
+            x = layer(x)
+        return self.classifier(x)
 
 
 class CKAN(ResidualNet):
@@ -105,6 +118,8 @@ class CKAN(ResidualNet):
         order: degree of a spline: 1, the default, is piecewise linear, 3 cubic.
         grid_range: ends of the grid; its inputs are normalized to unit variance.
         spline_scale: initial size of the splines, against a base branch of unit variance.
+        size: "s", "m" (64 and (1, 2, 2)) or "l", in place of width and depths; null, the default, takes
+            these.
     """
 
     def __init__(
@@ -117,7 +132,10 @@ class CKAN(ResidualNet):
         order: int = 1,
         grid_range: tuple[float, float] = (-2.0, 2.0),
         spline_scale: float = 0.1,
+        size: Literal["s", "m", "l"] | None = None,
     ):
+        width, depths = (width, depths) if size is None else SIZES[size]
+
         def expand(inputs: int, outputs: int) -> nn.Module:
             return KANConv2d(
                 inputs, outputs, 1, grid=grid, order=order, grid_range=grid_range, spline_scale=spline_scale
@@ -137,11 +155,20 @@ class CNN(ResidualNet):
         width: channels of the first stage; each further one doubles them.
         depths: blocks of each stage. The first stage works on whole images and is the most expensive.
         bottleneck: how many times fewer channels the middle of a block has than its end.
+        size: "s", "m" (64 and (1, 2, 2)) or "l", in place of width and depths; null, the default, takes
+            these.
     """
 
     def __init__(
-        self, num_classes: int, width: int = 64, depths: Sequence[int] = (1, 2, 2), bottleneck: int = 4
+        self,
+        num_classes: int,
+        width: int = 64,
+        depths: Sequence[int] = (1, 2, 2),
+        bottleneck: int = 4,
+        size: Literal["s", "m", "l"] | None = None,
     ):
+        width, depths = (width, depths) if size is None else SIZES[size]
+
         def expand(inputs: int, outputs: int) -> nn.Module:
             return nn.Sequential(nn.SiLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
 

@@ -1,5 +1,7 @@
 """TKAN, a recurrent KAN for text, and the plain recurrent network that is its twin."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -8,6 +10,8 @@ from kcm_lightning.kan import KANLinear, KANRecurrent
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.hugging_face import from_pretrained
 from kcm_lightning.utils.tokens import PADDING
+
+SIZES = {"s": (64, 64), "m": (128, 128), "l": (256, 256)}  # features of a token and of a state
 
 
 class TextNet(nn.Module):
@@ -93,6 +97,7 @@ class TKAN(TextNet):
         embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input
             embeddings, reduced to `embedding` principal components, a fresh training starts from; null, the
             default, starts at random.
+        size: "s", "m" (128 and 128) or "l", in place of embedding and width; null, the default, takes these.
     """
 
     def __init__(
@@ -105,7 +110,9 @@ class TKAN(TextNet):
         order: int = 3,
         dropout: float = 0.3,
         embeddings_from: str | None = None,
+        size: Literal["s", "m", "l"] | None = None,
     ):
+        embedding, width = (embedding, width) if size is None else SIZES[size]
         reader = KANRecurrent(embedding, width, grid=grid, order=order)
         head = KANLinear(4 * width, num_classes, grid=grid, order=order)
         super().__init__(
@@ -133,6 +140,7 @@ class GRU(TextNet):
         embeddings_from: hub name or folder of a Hugging Face model with this vocabulary, whose input
             embeddings, reduced to `embedding` principal components, a fresh training starts from; null, the
             default, starts at random.
+        size: "s", "m" (128 and 128) or "l", in place of embedding and width; null, the default, takes these.
     """
 
     def __init__(
@@ -143,7 +151,9 @@ class GRU(TextNet):
         width: int = 128,
         dropout: float = 0.3,
         embeddings_from: str | None = None,
+        size: Literal["s", "m", "l"] | None = None,
     ):
+        embedding, width = (embedding, width) if size is None else SIZES[size]
         head = nn.Sequential(nn.Linear(4 * width, width), nn.SiLU(), nn.Linear(width, num_classes))
         super().__init__(
             num_classes=num_classes,

@@ -55,3 +55,22 @@ def test_without_splines_ckan_computes_what_its_twin_computes():
             if isinstance(m, KANConv2d):
                 m.spline_weight.zero_()
     torch.testing.assert_close(kan(x), cnn(x), atol=1e-5, rtol=1e-4)
+
+
+def test_one_network_for_images_of_any_size():
+    """The stages see about as much of a large image as of a small one; small ones are as before."""
+    torch.manual_seed(0)
+    model = CKAN(5, size="s").eval()
+    seen = []
+    model.features[1].register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0].shape[-1]))
+    for side in (28, 32, 63, 64, 96, 224):
+        assert model(torch.randn(2, 3, side, side)).shape == (2, 5)
+    assert seen == [28, 32, 63, 32, 32, 32]
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model(images), model.classifier(model.features(images)))
+
+
+def test_sizes_grow():
+    for network in (CKAN, CNN):
+        counts = [sum(p.numel() for p in network(5, size=size).parameters()) for size in ("s", "m", "l")]
+        assert counts == sorted(counts) and counts[1] == sum(p.numel() for p in network(5).parameters())
