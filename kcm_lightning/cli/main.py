@@ -1,5 +1,5 @@
 """The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...`,
-`cost FOLDER`, `monitor FOLDER` and `sweep FILE`.
+`cost FOLDER`, `monitor FOLDER`, `import LOG ...` and `sweep FILE`.
 
 What a command needs is imported once it is known: torch and Lightning take seconds.
 """
@@ -75,9 +75,10 @@ def _run(given: list[str]) -> int:
         print(f"kcm_lightning {given[0]}: loading PyTorch", file=sys.stderr, flush=True)
     check_configs(words)
     if words[0] in OTHERS:
-        from kcm_lightning.cli.report_and_sweep import run_cost, run_monitor, run_report, run_sweep
+        from kcm_lightning.cli import report_and_sweep as others
 
-        run = {"report": run_report, "cost": run_cost, "monitor": run_monitor, "sweep": run_sweep}
+        run = {"report": others.run_report, "cost": others.run_cost, "monitor": others.run_monitor}
+        run |= {"sweep": others.run_sweep, "import": others.run_import}
         return run[words[0]](words[1:])
     if to_own_input:
         from kcm_lightning.cli.predict_input import run_predict_input

@@ -1,15 +1,20 @@
-"""The commands that take a folder or a file: `report`, `cost`, `monitor` and `sweep`."""
+"""The commands that take a folder or a file: `report`, `cost`, `monitor`, `import` and `sweep`."""
 
+import json
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 from kcm_lightning.cli.parser import OneLineErrors
+from kcm_lightning.large.api_log import Imported, import_log
 from kcm_lightning.monitor import monitor
 from kcm_lightning.report import cost_page, report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.console import PROGRAM
+from kcm_lightning.utils.errors import InputError
+from kcm_lightning.utils.files import write_text
 
 
 def _parser(command: str, description: str) -> OneLineErrors:
@@ -65,6 +70,51 @@ def run_monitor(words: list[str]) -> int:
     )
     print("\n".join(said))
     return int(calibrate_again)
+
+
+def run_import(words: list[str]) -> int:
+    """`import LOG ...`; returns the exit status."""
+    parser = _parser(
+        "import",
+        "The calls of a chat model that were already paid for, as recorded answers and texts to distill on.",
+    )
+    parser.add_argument(
+        "logs", nargs="+", help="JSON lines of requests and replies, in one file or, by custom_id, in two"
+    )
+    parser.add_argument("--output", default="recorded_answers.jsonl", help="JSON lines to write")
+    parser.add_argument(
+        "--prompt",
+        help="what was asked, with {text} where the text stood (default: without what all questions share)",
+    )
+    parser.add_argument("--labels", nargs="+", default=[], help="the classes (default: what the replies say)")
+    options = parser.parse_args(words)
+    output = Path(options.output)
+    if output.exists():
+        raise InputError(f"--output: {output} is there already: name another, or remove it")
+    found = import_log([Path(log) for log in options.logs], options.prompt, options.labels)
+    rows = (
+        {"text": text, "answer": answer} | ({} if sure is None else {"confidence": sure})
+        for text, (answer, sure) in found.answers.items()
+    )
+    write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    for line in _of_import(found, output):
+        print(line)
+    return 0
+
+
+def _of_import(found: Imported, output: Path) -> list[str]:
+    begin, end = (repr(part[-60:] if place == 0 else part[:60]) for place, part in enumerate(found.frame))
+    counts = Counter(answer for answer, _ in found.answers.values())
+    said = [f"{len(found.answers):,} texts with their answers: {output}"]
+    said.append("classes: " + ", ".join(f"{name} {counts[name]:,}" for name in found.class_names))
+    said.append(f"left out of each question: what ends in {begin} before the text, {end} after it")
+    said += [f"not used: {count:,} {reason}" for reason, count in found.skipped.items()]
+    return [
+        *said,
+        "use it as the large model: --model.teacher kcm_lightning.large.Recorded --model.teacher.path "
+        f"{output}",
+        f"and as texts to distill on: --data.unlabelled_path {output} --data.distill_split both",
+    ]
 
 
 def run_sweep(words: list[str]) -> int:

@@ -71,6 +71,17 @@ def read_reply(reply: HttpReply, most: tuple[int, int]) -> ChatReply:
     return _chosen(choice, said, cost)
 
 
+def chosen_reply(body: dict[str, Any]) -> ChatReply | None:
+    """The first choice of a reply that was logged; None where it came to nothing."""
+    choice = next((one for one in body["choices"] if isinstance(one, dict)), None)
+    if choice is None:
+        return None
+    try:
+        return _chosen(choice, _text(_message(choice).get("content")), cost=None)
+    except NoReply:
+        return None
+
+
 def _object_in(text: str, reply: HttpReply) -> dict[str, Any]:
     """The JSON object that a reply is, or that its events add up to."""
     if is_stream(text):

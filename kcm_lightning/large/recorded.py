@@ -1,6 +1,7 @@
 """Recorded answers as the large model: everything can be run again, offline and for nothing."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from kcm_lightning.utils.class_names import finder, nearest, shortened
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.json_lines import read_json_lines
 from kcm_lightning.utils.strict_json import whole_number
+from kcm_lightning.utils.table_files import read_table
 
+TABLES = (".csv", ".tsv", ".parquet")
 _Answer = tuple[int, float, str | None]  # class index, confidence, and the text it is to where that is known
 
 
@@ -26,7 +29,7 @@ _OWN_INPUTS = "to inputs of your own answers a line with the very text, or a lar
 
 
 class RecordedFile(LargeModel):
-    """A large model whose answers are in a file of JSON lines.
+    """A large model whose answers are in a file of JSON lines, CSV, TSV or Parquet.
 
     Args:
         path: the file.
@@ -58,8 +61,10 @@ class RecordedFile(LargeModel):
             InputError: the file cannot be read, or a key has two answers.
         """
         answers: dict = {}
-        for number, row in read_json_lines(self.path, "--model.teacher.path"):
-            key, answer = parse(row, number)
+        option = "--model.teacher.path"
+        as_table = self.path.suffix.lower() in TABLES
+        for number, row in read_table(self.path, option) if as_table else read_json_lines(self.path, option):
+            key, answer = parse({name: None if value == "" else value for name, value in row.items()}, number)
             if answers.get(key, answer) != answer:
                 raise InputError(f"{self.path}, line {number}: {str(key)[:60]!r} has another {what} already")
             answers[key] = answer
@@ -67,16 +72,16 @@ class RecordedFile(LargeModel):
 
 
 class Recorded(RecordedFile, LargeClassifier):
-    """Class names out of a file of JSON lines.
+    """Class names out of a file of JSON lines, CSV, TSV or Parquet.
 
     Each line has `answer`, a class name (case, `_` and `-` do not count, unless two classes differ in nothing
     else), perhaps `confidence`, a fraction in [0, 1], and says which sample it is of: `index`, the sample id
-    as `predictions.jsonl` has it, or `text`, the very text; with both, the text is compared. Two answers to
-    one sample are an error. In `fit`, a sample without an answer is one that the model
-    is not confident of; in `test` it is an error.
+    as `predictions.jsonl` has it; `text`, the very text; or `path`, an image, relative to the file. With
+    index and text, the text is compared. Two answers to one sample are an error. In `fit`, a sample without
+    an answer is one that the model is not confident of; in `test` it is an error.
 
     Args:
-        path: the file of JSON lines.
+        path: the file.
         recorded_confidence: confidence of the answers that state none, a fraction in [0, 1]; 0.9 by default.
     """
 
@@ -92,11 +97,15 @@ class Recorded(RecordedFile, LargeClassifier):
         try:
             text = row.get("text")
             key = text if row.get("index") is None else whole_number(row["index"])
+            if key is None and isinstance(row.get("path"), str):
+                key = _place(self.path.parent / row["path"])
             answer, confidence = row["answer"], fraction(row.get("confidence"), self.recorded_confidence)
         except (ValueError, KeyError) as error:
-            raise InputError(f"{where}: not `answer` with `index` or `text` ({error!r})") from error
+            raise InputError(f"{where}: not `answer` with `index`, `text` or `path` ({error!r})") from error
         if not isinstance(key, int | str) or not isinstance(text, str | None):
-            raise InputError(f"{where}: not `answer` with `index`, a whole number, or `text`, a text")
+            raise InputError(
+                f"{where}: not `answer` with `index`, a whole number, or `text` or `path`, a text"
+            )
         is_name = isinstance(answer, str | int) and not isinstance(answer, bool)
         label = find(answer) if is_name else None
         if label is None:
@@ -126,7 +135,8 @@ class Recorded(RecordedFile, LargeClassifier):
 
     def _find(self, query: Query) -> list[_Answer | None]:
         ids = [None] * len(query) if query.sample_ids is None else query.sample_ids.tolist()
-        texts = query.inputs if isinstance(query.inputs, list) else [None] * len(query)
+        texts: list[Any] = query.inputs if isinstance(query.inputs, list) else [None] * len(query)
+        texts = [_place(own) if isinstance(own, Path) else own for own in texts]
         by_index, by_text = [self.answers.get(own) for own in ids], [self.answers.get(own) for own in texts]
         found = [one or other for one, other in zip(by_index, by_text, strict=True)]
         for row, (answer, other, text) in enumerate(zip(found, by_text, texts, strict=True)):
@@ -141,6 +151,11 @@ class Recorded(RecordedFile, LargeClassifier):
                     f"{answer[2][:60]!r}: it was recorded for other data"
                 )
         return found
+
+
+def _place(path: Path) -> str:
+    """What stands for an image's file."""
+    return f"file {os.path.realpath(path)}"
 
 
 def fraction(value: Any, otherwise: float) -> float:
