@@ -129,6 +129,10 @@ class KCMDataModule(L.LightningDataModule):
         parts = (self.batches[rows]["large"] for rows in self.positions[split].split(1_000))
         return content_ids(one for part in parts for one in part)
 
+    def labels_of(self, split: str) -> Tensor | None:
+        """Class of each sample of a split, shape `(N,)`; None where that is not known at once."""
+        return None
+
     @property
     def title(self) -> str:
         """The data set and what is used of it, for the head of a table."""

@@ -103,6 +103,9 @@ class AugmentedImages(KCMDataModule):
             rotation,
         )
 
+    def labels_of(self, split: str) -> Tensor:
+        return self.labels[self.positions[split]]
+
     def _train_positions(self, classes: Tensor | None) -> Tensor:
         positions = self.positions["train"]
         return positions if classes is None else positions[torch.isin(self.labels[positions], classes)]

@@ -142,6 +142,9 @@ class TextDataModule(KCMDataModule):
     def splits(self) -> dict[str, list[int]]:
         return {split: self.batches.keys[positions].tolist() for split, positions in self.positions.items()}
 
+    def labels_of(self, split: str) -> Tensor:
+        return self.batches.labels[self.positions[split]]
+
     def contents(self, split: str) -> Tensor:
         return self.batches.keys[self.positions[split]]  # a text's sample id is the hash of its content
 

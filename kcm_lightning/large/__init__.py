@@ -10,6 +10,7 @@ from kcm_lightning.large.recorded import Recorded
 from kcm_lightning.large.recorded_captions import RecordedCaptions
 from kcm_lightning.large.text_classifier import TextClassifier
 from kcm_lightning.large.with_cache import with_cache
+from kcm_lightning.large.zero_shot_text import ZeroShotText
 
 __all__ = [
     "CLIP",
@@ -22,5 +23,6 @@ __all__ = [
     "Recorded",
     "RecordedCaptions",
     "TextClassifier",
+    "ZeroShotText",
     "with_cache",
 ]

@@ -11,6 +11,7 @@ from kcm_lightning.core.predictions import Outcome
 from kcm_lightning.data.base import Batch, KCMDataModule
 from kcm_lightning.results.calibrated_file import check_chosen, chosen_for, plain_settings
 from kcm_lightning.results.class_figures import TITLES, prediction_lines, summarize, table_rows, write_curve
+from kcm_lightning.results.class_shift import class_shift
 from kcm_lightning.results.columns import Columns, gather
 from kcm_lightning.results.costs import measured_costs
 from kcm_lightning.results.end_of_test import end_of_test, operating_points
@@ -148,7 +149,7 @@ class ResultsWriter(L.Callback):
         title = f"{data.title}, {found.summary['samples']:,} test samples"
         print_table(*found.table, title)
         _say_unanswered(found.summary["unanswered"])
-        for sentence in self.not_done:
+        for sentence in filter(None, [*self.not_done, class_shift(data)]):
             say(f"note: {sentence}")
         for sentence in verdicts(found.summary, only_doubtful=True):
             say(f"note: {sentence}")
