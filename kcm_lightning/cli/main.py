@@ -1,5 +1,5 @@
 """The commands: `python -m kcm_lightning COMMAND --config ...`, `report FOLDER ...`,
-`cost FOLDER`, `monitor FOLDER`, `import LOG ...` and `sweep FILE`.
+`cost FOLDER`, `monitor FOLDER`, `new`, `import LOG ...` and `sweep FILE`.
 
 What a command needs is imported once it is known: torch and Lightning take seconds.
 """
@@ -78,7 +78,7 @@ def _run(given: list[str]) -> int:
         from kcm_lightning.cli import report_and_sweep as others
 
         run = {"report": others.run_report, "cost": others.run_cost, "monitor": others.run_monitor}
-        run |= {"sweep": others.run_sweep, "import": others.run_import}
+        run |= {"sweep": others.run_sweep, "import": others.run_import, "new": others.run_new}
         return run[words[0]](words[1:])
     if to_own_input:
         from kcm_lightning.cli.predict_input import run_predict_input

@@ -17,6 +17,7 @@ OTHERS = {
     "report": "the paper's tables out of run folders, with means over seeds",
     "cost": "what a tested run costs for each sample, and below which LM rate it pays",
     "monitor": "whether what a run answers is still as was promised and expected",
+    "new": "look at your images or texts, and write a configuration and three commands",
     "import": "a chat model's own log of requests and replies as recorded answers",
     "sweep": "run seeds times variants from one file; goes on where it was",
     "configs": "list the shipped configurations; `configs show NAME` prints one",

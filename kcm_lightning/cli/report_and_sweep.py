@@ -7,9 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from kcm_lightning.cli.configs import find_config
 from kcm_lightning.cli.parser import OneLineErrors
 from kcm_lightning.large.api_log import Imported, import_log
 from kcm_lightning.monitor import monitor
+from kcm_lightning.new import Wanted, new
 from kcm_lightning.report import cost_page, report
 from kcm_lightning.sweep import commands, sweep
 from kcm_lightning.utils.console import PROGRAM
@@ -70,6 +72,44 @@ def run_monitor(words: list[str]) -> int:
     )
     print("\n".join(said))
     return int(calibrate_again)
+
+
+def run_new(words: list[str]) -> int:
+    """`new --images FOLDER|--texts FILE --large NAME`; returns the exit status."""
+    parser = _parser("new", "Looks at your data and a large model, and writes a configuration.")
+    parser.add_argument("--images", help="folder with train/CLASS/IMAGE or CLASS/IMAGE, or a table of paths")
+    parser.add_argument("--texts", help="table of texts: CSV, TSV, JSON lines or Parquet")
+    parser.add_argument("--text", nargs="+", default=["text"], help="columns of the text (default: text)")
+    parser.add_argument("--label", default="label", help="column of the class (default: label)")
+    parser.add_argument(
+        "--large",
+        required=True,
+        help="hub name or folder of a Hugging Face model, chat:NAME, or a file of recorded answers",
+    )
+    parser.add_argument("--labels", type=dict[str, str] | None, help="your class names by the large model's")
+    parser.add_argument("--server", help="address of a chat model's server (default: OpenAI's)")
+    parser.add_argument("--tokenizer", help="of the small model (default: the large model's, else BERT's)")
+    parser.add_argument("--encoder", help="a frozen encoder for the small model: EncoderWithHead")
+    parser.add_argument("--output", default="my_problem.yaml", help="configuration to write")
+    options = parser.parse_args(words)
+    if (options.images is None) == (options.texts is None):
+        raise InputError("new needs either --images FOLDER or --texts FILE")
+    kind: Literal["images", "texts"] = "texts" if options.images is None else "images"
+    wanted = Wanted(
+        kind=kind,
+        source=options.images or options.texts,
+        large=options.large,
+        output=Path(options.output),
+        text=options.text,
+        label=options.label,
+        labels=options.labels,
+        server=options.server,
+        tokenizer=options.tokenizer,
+        encoder=options.encoder,
+    )
+    template = find_config(f"own_{kind}.yaml").read_text(encoding="utf-8")
+    print("\n".join(new(wanted, template)))
+    return 0
 
 
 def run_import(words: list[str]) -> int:
