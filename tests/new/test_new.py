@@ -40,10 +40,7 @@ def _short(command: str) -> list[str]:
 
 @pytest.mark.parametrize("large", ["classifier", "chat", "recorded"])
 def test_texts_with_every_kind_of_large_model(tmp_path, tiny_bert, word_tokenizer, large):
-    rows = [
-        {**row, "label": random.Random(n).choice(["negative", "positive"])}
-        for n, row in enumerate(texts(400))
-    ]
+    rows = texts(400, classes=("negative", "positive"))
     write(tmp_path / "tickets.csv", rows)
     answers = [{"text": row["text"], "answer": row["label"]} for row in rows]
     write(tmp_path / "answers.jsonl", answers)
