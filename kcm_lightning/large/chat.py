@@ -110,11 +110,9 @@ class Chat(LargeClassifier):
             if limits.money and not (prices.input or prices.output):
                 raise InputError("--model.teacher: a budget of money needs --model.teacher.prices")
         check_number("--model.teacher.confidence_without_logprobs", confidence_without_logprobs, 0, 1)
-        check_number("--model.teacher.image_size", image_size, 1)
-        check_number("--model.teacher.concurrency", concurrency, 1)
-        check_number("--model.teacher.retries", retries, 0)
-        check_number("--model.teacher.format_retries", format_retries, 0)
         check_number("--model.teacher.timeout", timeout, 0.001, LONGEST)
+        _check_counts(image_size=image_size, concurrency=concurrency)
+        _check_counts(0, retries=retries, format_retries=format_retries)
         _check_lengths(max_tokens, extra or {})
         self.client = ChatClient(
             model=model,
@@ -126,9 +124,8 @@ class Chat(LargeClassifier):
             extra=extra or {},
             answer_in=lambda content, cut: named_class(content, self.class_names, self.strict, cut)[1:],
         )
-        self.strict = strict
         self.system, self.prompt, self.hint, self.uses_hint = system, prompt, hint, hint is not None
-        self.confidence_without_logprobs = confidence_without_logprobs
+        self.strict, self.confidence_without_logprobs = strict, confidence_without_logprobs
         self.budget, self.fit_budget, self.answers = budget, fit_budget, answers
         server = Server(
             client=self.client,
@@ -223,6 +220,11 @@ class Chat(LargeClassifier):
         is_text = isinstance(asked, str)
         content = question if is_text else with_image(question, asked, self.client.image_size)
         return [{"role": "system", "content": self.system}, {"role": "user", "content": content}]
+
+
+def _check_counts(least: int = 1, **counts: int) -> None:
+    for name, count in counts.items():
+        check_number(f"--model.teacher.{name}", count, least)
 
 
 def _check_lengths(max_tokens: int, extra: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class Recorded(RecordedFile, LargeClassifier):
     an answer is one that the model is not confident of; in `test` it is an error.
 
     Args:
-        path: the file.
+        path: the file of answers.
         recorded_confidence: confidence of the answers that state none, a fraction in [0, 1]; 0.9 by default.
     """
 

@@ -53,11 +53,8 @@ def check_inputs(teacher: LargeModel, data: KCMDataModule) -> None:
     Raises:
         InputError: it is for texts, and they are images, or the other way round.
     """
-    if teacher.reads is None:
-        return
-    shown = data.batches[data.positions["val"][:1]]["large"]
-    has = "texts" if isinstance(shown, list) and isinstance(shown[0], str) else "images"
-    if teacher.reads != has:
+    has = "images" if data.vocab_size is None else "texts"
+    if teacher.reads not in (None, has):
         advice = "its --model.teacher.prompt says {text} for texts" if isinstance(teacher, Chat) else ""
         raise InputError(
             f"--model.teacher: {type(teacher).__name__} is asked about {teacher.reads}, and these data are "

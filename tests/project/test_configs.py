@@ -13,6 +13,9 @@ from kcm_lightning.utils.errors import InputError
 from tests.conftest import accept_any_md5
 from tests.data.caption_data import write as write_captions
 from tests.data.review_files import rows, write
+from tests.data.test_image_folder import fill
+from tests.data.test_text_table import texts
+from tests.data.test_text_table import write as write_table
 
 SHIPPED = sorted(path.name for path in shipped_configs().glob("*.yaml"))
 
@@ -31,7 +34,12 @@ def test_shipped_configuration_runs(
     if "data.APD" in text:
         write(tmp_path / "reviews_Baby_5.json.gz", rows(300, seed=1))
         options += [f"--data.root={tmp_path}", "--data.category=Baby", f"--data.tokenizer={word_tokenizer}"]
-    classes = 100 if "CIFAR100LT" in text else 10
+    if name == "own_images.yaml":
+        fill(tmp_path / "images", counts=(40, 30, 20))
+        options += [f"--data.root={tmp_path / 'images'}", "--model.judge.num_classes=3"]
+    if name == "own_texts.yaml":
+        options += _text_options(tmp_path, word_tokenizer, tiny_bert)
+    classes = 100 if "CIFAR100LT" in text else 3 if "ImageFolder" in text else 10
     if "FineTune" in text:
         options.append(f"--model.output={tmp_path / 'out'}")
         if "architecture" not in text:
@@ -43,6 +51,8 @@ def test_shipped_configuration_runs(
             options += [f"--model.teacher.name={tiny_bert}", "--model.judge.embeddings_from=null"]
     elif "SequentialTraining" in text:
         options += ["--model.model.width=8", "--model.phase.epochs=1", "--model.compile=false"]
+    elif "data.TextTable" in text:
+        pass
     elif "data.MSCOCO" in text:
         options += _caption_options(tmp_path / "tiny", tiny_blip2 if "large.ImageToText" in text else None)
     else:
@@ -50,7 +60,7 @@ def test_shipped_configuration_runs(
         options.append(
             f"--model.teacher.name={tiny_clip if 'large.CLIP' in text else tiny_classifier(classes)}"
         )
-        if "CKAN" in text:
+        if "width: " in text:
             options.append("--model.judge.width=8")
         if "KCMTwoStage" in text:  # with steps of both stages
             options += [
@@ -64,6 +74,14 @@ def test_shipped_configuration_runs(
         options += ["--model.judge=kcm_lightning.small.ExpertResNet32", "--model.judge.blocks=1"]
     if "KCM" in text:  # the second phase too
         main(["fit", "--config", name, *options, "--model.judge_phase.epochs=0"])
+
+
+def _text_options(folder: Path, word_tokenizer: Path, tiny_bert: Path) -> list[str]:
+    """A small table of texts, and a large model for it."""
+    write_table(folder / "data.csv", texts(200, classes=("negative", "positive")))
+    words = len(json.loads((word_tokenizer / "tokenizer.json").read_text())["model"]["vocab"])
+    options = [f"--data.path={folder / 'data.csv'}", f"--data.tokenizer={word_tokenizer}"]
+    return [*options, f"--model.judge.vocab_size={words}", f"--model.teacher.name={tiny_bert}"]
 
 
 def _caption_options(folder: Path, blip2: Path | None) -> list[str]:

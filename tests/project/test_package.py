@@ -64,7 +64,7 @@ def test_everything_imported_is_declared_and_pinned():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert {*DECLARED, *extras} <= pinned
-    special = {package for name in ("chat", "timm") for package in EXTRAS[name]}
+    special = {package for name in ("chat", "datasets", "parquet", "timm") for package in EXTRAS[name]}
     for folder, allowed in (
         ("kcm_lightning", {*DECLARED, *special}),
         ("tests", {*DECLARED, *extras, "tokenizers"}),
