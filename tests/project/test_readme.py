@@ -40,7 +40,7 @@ def workplace(tmp_path, monkeypatch):
 
 def test_each_page_with_a_job_has_its_commands():
     jobs = ("README", "quickstart", "images", "texts", "chat", "captions", "thresholds", "sweeps", "mcm")
-    for name in (*jobs, "own_model", "own_data"):
+    for name in (*jobs, "own_model", "own_data", "own_images", "own_texts", "own_log"):
         assert lines_of(PAGES[f"{name}.md"]), name
     assert len(COMMANDS) > 50
 
@@ -48,21 +48,24 @@ def test_each_page_with_a_job_has_its_commands():
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.slow
 def test_commands_parse(command, workplace, capsys):
-    for name in (
-        path.stem for path in shipped_configs().glob("*.yaml")
-    ):  # what the commands before have left
+    shipped = {path.stem: path.read_text() for path in shipped_configs().glob("*.yaml")}
+    own = {"things": shipped["own_images"], "tickets": shipped["own_texts"]}  # as `new` writes them
+    for name, text in (shipped | own).items():  # what the commands before have left
         run = workplace / "runs" / name / "0"
         (run / "checkpoints").mkdir(parents=True)
         chosen = "model: {init_args: {thresholds: {judge: 0.9, student: 0.8}}}"
         (run / "calibrated.yaml").write_text(chosen)
-        (run / "config.yaml").write_text((shipped_configs() / f"{name}.yaml").read_text())
+        (run / "config.yaml").write_text(text)
+    for name, text in own.items():
+        (workplace / f"{name}.yaml").write_text(text)
     (workplace / "my_model.py").write_text(python_block("class Nearest"))
     (workplace / "my_data.py").write_text(python_block("class Inverted"))
     words = shlex.split(command, comments=True)
     while "=" in words[0]:  # variables of the environment
         words = words[1:]
     assert words[:3] == ["python", "-m", "kcm_lightning"]
-    if words[3] in ("report", "cost", "monitor", "sweep"):  # have no configuration; their own tests run them
+    others = ("report", "cost", "monitor", "new", "import", "sweep")
+    if words[3] in others or "--input" in words:  # have no configuration; their own tests run them
         assert all(Path(ROOT / word).is_file() for word in words[4:] if word.startswith("sweeps/"))
         return
     with pytest.raises(SystemExit) as stop:
