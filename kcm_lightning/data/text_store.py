@@ -202,9 +202,10 @@ class TextWriter:
     def table(self) -> dict[str, np.ndarray]:
         """The numbers of each text, as NumPy arrays by name."""
         self._flush()
-        columns = ("key", "label", "split", "part")
-        table = {name: np.array(getattr(self, name)) for name in columns}
-        return table | {"token_end": np.array(self._token_end), "text_end": np.array(self._text_end)}
+        self._seen = {}  # the largest part of what was held
+        columns = {"key": self.key, "label": self.label, "split": self.split, "part": self.part}
+        columns |= {"token_end": self._token_end, "text_end": self._text_end}
+        return {name: np.frombuffer(values, dtype=values.typecode) for name, values in columns.items()}
 
     def write(self, table: dict[str, Any], facts: dict[str, Any]) -> None:
         """Writes the rest of the folder.
