@@ -65,4 +65,4 @@ def test_the_kept_results_name_no_place_of_a_machine():
     assert files
     for file in files:
         assert not re.search(r'"[^"]*/(tmp|work|home|root)/', file.read_text()), file
-        assert file.stat().st_size < 10_000, f"{file} is too large to keep"
+        assert file.stat().st_size < 15_000, f"{file} is too large to keep"
