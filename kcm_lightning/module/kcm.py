@@ -28,14 +28,13 @@ from kcm_lightning.utils.ranges import check_number, check_temperature
 
 
 class KCMModule(Answering):
-    """KAN-based collaboration of a small and a frozen large model (Algorithms 1 and 2).
+    """KAN-based collaboration of a small and a large model (Algorithms 1 and 2).
 
     Args:
-        judge: the small model, a class of `kcm_lightning.small`; the student starts as its copy.
+        judge: the small model; the student starts as its copy.
         teacher: the large model, a class of `kcm_lightning.large` or your own.
         judge_phase: training of the judge on labels.
-        student_phase: distillation of the student; its epochs follow the judge's. 0 epochs leave it the
-            judge's copy.
+        student_phase: distillation of the student, after the judge; 0 epochs keep the judge's copy.
         judge_ckpt: checkpoint of a run whose judge is used instead of training one; null, the default, trains
             one.
         loss: the judge's loss under class imbalance: "logit_adjusted", the default (Menon et al. 2021),

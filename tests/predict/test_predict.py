@@ -119,7 +119,7 @@ def test_killed_at_random_moments_the_output_is_the_same_and_nothing_is_asked_tw
     context.set_forkserver_preload(["kcm_lightning.api", "kcm_lightning.predict", "kcm_lightning.large"])
     rng, progress = random.Random(0), tmp_path / ".out.jsonl.progress.json"
     kills, before = 0, -1
-    for _ in range(6):  # it was tried with 20
+    for _ in range(3):  # it was tried with 20
         process = context.Process(target=_predict, args=work)
         process.start()
         while process.is_alive() and _rows(progress) <= before:
@@ -130,7 +130,7 @@ def test_killed_at_random_moments_the_output_is_the_same_and_nothing_is_asked_tw
         kills, before = kills + 1, _rows(progress)
         if not progress.exists():
             break
-    assert kills >= 5
+    assert kills == 3
     if progress.exists():
         _predict(*work)
     killed = lines(tmp_path / "out.jsonl")

@@ -187,7 +187,7 @@ def test_folders_and_values_with_spaces(write, tmp_path):
 
 
 def test_the_shipped_sweeps_are_read(monkeypatch):
-    for name in ("DATA", "LARGE", "TOKENIZER"):
+    for name in ("CAPTIONS", "DATA", "LARGE", "TOKENIZER"):
         monkeypatch.setenv(name, name.lower())
     for path in (ROOT / "sweeps").glob("*.yaml"):
         assert read_sweep(path)
