@@ -197,10 +197,12 @@ class ImageFolder(AugmentedImages):
             val = self.val_share if "val" in missing else 0.0
             split[(split == train) & (place < test)] = SPLITS.index("test")
             split[(split == train) & (place < test + val)] = SPLITS.index("val")
-        if copies := strictest_of_copies(table, contents):
+        copies, contradicting = strictest_of_copies(table, contents)
+        if copies:
             rank_zero_warn(
                 f"{self.root}: {copies:,} copies of other images, of which the first counts, on the "
-                "strictest side that one of them is on"
+                f"strictest side that one of them is on; {contradicting:,} of these with another label "
+                "than it"
             )
         unlabelled = (table["label"] == UNLABELLED) & (split != SPLITS.index("unused"))
         rest = unlabelled & np.isin(split, [SPLITS.index("val"), SPLITS.index("test")])

@@ -114,23 +114,27 @@ def _untrained(table: dict[str, np.ndarray], names: list[str], labels: np.ndarra
     )
 
 
-def strictest_of_copies(table: dict[str, np.ndarray], contents: np.ndarray) -> int:
-    """Leaves of equal samples the first one, on the strictest side of all of them; returns how many go.
+def strictest_of_copies(table: dict[str, np.ndarray], contents: np.ndarray) -> tuple[int, int]:
+    """Leaves of equal samples the first one, on the strictest side of all of them.
 
     Args:
         table: `label` and `split` of each sample, which are changed.
         contents: what is equal of equal samples, shape `(N,)`.
+
+    Returns:
+        How many go, and how many of these have another label than the first one.
     """
     used = np.flatnonzero(table["split"] != SPLITS.index("unused"))
     _, first, group = np.unique(contents[used], return_index=True, return_inverse=True)
     if len(first) == len(used):
-        return 0
+        return 0, 0
     rank = np.array([STRICT.index(split) for split in SPLITS])[table["split"][used]]
     rank[(table["label"][used] == UNLABELLED) & (rank == STRICT.index("pool"))] = len(STRICT)  # moves none
     strictest = np.full(len(first), len(STRICT) + 1)
     np.minimum.at(strictest, group, rank)
-    kept = used[first]
+    kept, labels = used[first], table["label"][used]
+    contradicting = (labels != labels[first][group]) & (labels != UNLABELLED)
     table["split"][np.setdiff1d(used, kept, assume_unique=True)] = SPLITS.index("unused")
     moved = np.array([*(SPLITS.index(split) for split in STRICT), SPLITS.index("pool")])
     table["split"][kept] = moved[strictest]
-    return len(used) - len(kept)
+    return len(used) - len(kept), int(contradicting.sum())

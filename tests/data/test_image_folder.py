@@ -140,7 +140,8 @@ def test_what_is_tested_on_is_trained_on_nowhere(tmp_path, folder, recwarn):
     data = folder(root)
     train, test = (set(data.contents(split).tolist()) for split in ("train", "test"))
     assert not train & test and len(data.positions["train"]) == 60 and len(data.positions["test"]) == 60
-    assert "5 copies of other images" in " ".join(str(warning.message) for warning in recwarn)
+    said = " ".join(str(warning.message) for warning in recwarn)
+    assert "5 copies of other images" in said and "5 of these with another label than it" in said
 
 
 def test_names_of_classes_from_a_file(tmp_path, folder):
