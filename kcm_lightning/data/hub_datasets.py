@@ -6,7 +6,7 @@ from typing import Any
 from kcm_lightning.data.hub_export import HubSource, export_captions, export_images, export_texts
 from kcm_lightning.data.image_folder import ImageFolder
 from kcm_lightning.data.mscoco import MSCOCO
-from kcm_lightning.data.text_table import TextTable
+from kcm_lightning.data.text_table import PARTS, TextTable
 
 
 class HubImages(ImageFolder):
@@ -85,8 +85,7 @@ class HubTexts(TextTable):
     def _export(self) -> None:
         if not self.paths:
             found = export_texts(self.source, self.text, self.label, self.group)
-            parts = {"train": "train", "val": "val", "test": "test", "pool": "unlabelled"}
-            self.paths = {part: found[split] for part, split in parts.items() if split in found}
+            self.paths = {part: found[part] for part in PARTS if part in found}
 
 
 class HubCaptions(MSCOCO):

@@ -9,23 +9,13 @@ from typing import Any
 from tqdm import tqdm
 
 from kcm_lightning.data.prepared import written_whole
+from kcm_lightning.data.split_names import CALLED
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
 from kcm_lightning.utils.files import check_path
 
-SPLITS = {  # what splits are called on the hub
-    "train": "train",
-    "training": "train",
-    "validation": "val",
-    "valid": "val",
-    "val": "val",
-    "dev": "val",
-    "test": "test",
-    "unlabelled": "unlabelled",
-    "unlabeled": "unlabelled",
-    "unsupervised": "unlabelled",
-}
-_RULES = 1
+CALLED_ON_THE_HUB = CALLED | {"training": "train", "dev": "val", "unsupervised": "pool"}
+_RULES = 2  # an export that was made by other rules is not used
 
 
 class HubSource:
@@ -55,12 +45,13 @@ class HubSource:
             InputError: it cannot be had, lacks a column, or has no training split.
         """
         if self._splits is None:
-            self._splits = {SPLITS[name]: own for name, own in self._load().items() if name in SPLITS}
+            called = CALLED_ON_THE_HUB
+            self._splits = {called[name]: own for name, own in self._load().items() if name in called}
             if "train" not in self._splits:
                 raise InputError(f"--data.name: {self.name!r} has no split called train")
             for split, own in self._splits.items():
                 for column in self.columns:
-                    if column not in own.column_names and split != "unlabelled":
+                    if column not in own.column_names and split != "pool":
                         there = ", ".join(own.column_names)
                         raise InputError(
                             f"--data.name: {self.name!r} has no column {column!r}; it has {there}"
@@ -121,7 +112,7 @@ def export_texts(source: HubSource, text: list[str], label: str, group: str | No
     if not folder.is_dir():
         with written_whole(folder) as partial:
             for split in source.splits():
-                kept = [*text, *([] if split == "unlabelled" else [label]), *([group] if group else [])]
+                kept = [*text, *([] if split == "pool" else [label]), *([group] if group else [])]
                 with (partial / f"{split}.jsonl").open("w", encoding="utf-8") as file:
                     for row in source.rows(split):
                         file.write(json.dumps({name: row.get(name) for name in kept}) + "\n")
@@ -136,7 +127,8 @@ def export_images(source: HubSource, image: str, label: str) -> Path:
             for split in source.splits():
                 for number, row in enumerate(source.rows(split, undecoded=image)):
                     path = _write_image(partial / split, number, row[image])
-                    line = {"path": path.relative_to(partial).as_posix(), "split": split}
+                    said = "unlabelled" if split == "pool" else split
+                    line = {"path": path.relative_to(partial).as_posix(), "split": said}
                     file.write(json.dumps(line | {"label": row.get(label)}) + "\n")
     return folder / "images.jsonl"
 
@@ -147,7 +139,7 @@ def export_captions(source: HubSource, image: str, captions: list[str]) -> Path:
     if not folder.is_dir():
         with written_whole(folder) as partial:
             images = []
-            for split in source.splits().keys() - {"unlabelled"}:
+            for split in source.splits().keys() - {"pool"}:
                 for number, row in enumerate(source.rows(split, undecoded=image)):
                     path = _write_image(partial / split, number, row[image])
                     sentences = [{"raw": caption} for caption in _captions(row, captions)]

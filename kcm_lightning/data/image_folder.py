@@ -18,7 +18,7 @@ from kcm_lightning.data.images import AugmentedImages
 from kcm_lightning.data.longtail import named_regions
 from kcm_lightning.data.own_inputs import check_list
 from kcm_lightning.data.split_labels import check_and_name, strictest_of_copies
-from kcm_lightning.data.text_store import SPLITS, UNLABELLED
+from kcm_lightning.data.split_names import SPLITS, UNLABELLED, positions_of
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import check_path
 from kcm_lightning.utils.table_files import SUFFIXES, read_table
@@ -167,11 +167,7 @@ class ImageFolder(AugmentedImages):
         names = check_and_name(table, listing.numbers, by_seed=by_seed)
         self.class_names = self._renamed(names)
         self.labels = torch.from_numpy(table["label"])
-        self.positions = {
-            name: torch.from_numpy(np.flatnonzero(table["split"] == number))
-            for number, name in enumerate(SPLITS)
-            if name != "unused"
-        }
+        self.positions = positions_of(torch.from_numpy(table["split"]))
         train = self.labels[self.positions["train"]]
         self.class_counts = torch.bincount(train, minlength=len(names))
         self.regions, self.region_names = named_regions(train, self.class_names)

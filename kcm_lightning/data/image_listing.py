@@ -9,20 +9,11 @@ from typing import Any
 
 from kcm_lightning.data.image_store import SUFFIXES
 from kcm_lightning.data.split_labels import ClassNumbers
-from kcm_lightning.data.text_store import SPLITS, UNLABELLED
+from kcm_lightning.data.split_names import CALLED, SPLITS, UNLABELLED
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.image_io import shown
 from kcm_lightning.utils.table_files import read_table
 
-FOLDERS = {  # what a folder of a split may be called
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "unlabelled": "pool",
-    "unlabeled": "pool",
-}
 ANYWHERE = "train"  # split of what is yet to be parted
 
 
@@ -90,7 +81,7 @@ def list_folder(root: Path) -> Listing:
         InputError: it is no such folder.
     """
     found = Listing(root)
-    parts = {entry.name: FOLDERS.get(entry.name.lower()) for entry in _folders(root)}
+    parts = {entry.name: CALLED.get(entry.name.lower()) for entry in _folders(root)}
     if "train" in parts.values():
         for name, split in parts.items():
             if split == "pool":
@@ -176,7 +167,7 @@ def list_table(path: Path, *, column: str, label: str, split: str | None) -> Lis
 
 
 def _split_of(word: Any, where: str) -> str:
-    split = FOLDERS.get(str(word).strip().lower())
+    split = CALLED.get(str(word).strip().lower())
     if split is None:
         raise InputError(f"{where}: {word!r} is none of train, val, test, unlabelled")
     return split

@@ -8,7 +8,8 @@ import numpy as np
 
 from kcm_lightning.data.prepared import written_whole
 from kcm_lightning.data.reviews import MAX_LINE, Review, Skipped, read_reviews, side_of
-from kcm_lightning.data.text_store import SPLITS, UNLABELLED, TextWriter
+from kcm_lightning.data.split_names import SPLITS, UNLABELLED
+from kcm_lightning.data.text_store import TextWriter
 from kcm_lightning.utils.errors import InputError
 
 CLASSES = ("negative", "positive")

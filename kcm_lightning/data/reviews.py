@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from kcm_lightning.data.split_names import side_at
 from kcm_lightning.data.text_store import MAX_LETTERS, normalized, sample_id_of
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.lines import lines_up_to
@@ -149,6 +150,4 @@ def side_of(review: Review, test_share: float, val_share: float) -> str:
     All reviews of a product, or all copies of a text, land on one side, whichever other reviews there are.
     """
     place = sample_id_of(review.product or normalized(review.text)) / 2**63
-    if place < test_share:
-        return "test"
-    return "val" if place < test_share + val_share else "train"
+    return side_at(place, test_share=test_share, val_share=val_share)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
-from kcm_lightning.data.text_store import SPLITS, STRICT, UNLABELLED
+from kcm_lightning.data.split_names import SPLITS, STRICT, UNLABELLED
 from kcm_lightning.utils.class_names import shortened
 from kcm_lightning.utils.errors import InputError
 

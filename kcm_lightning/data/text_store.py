@@ -12,12 +12,10 @@ from torch.utils.data import Dataset
 
 from kcm_lightning.data.contents import content_id
 from kcm_lightning.data.prepared import read_prepared
+from kcm_lightning.data.split_names import SPLITS, STRICT, UNLABELLED
 from kcm_lightning.utils.strict_json import parse_json
 
-SPLITS = ("unused", "train", "pool", "val", "test")
-UNLABELLED = -1
 MAX_LETTERS = 500_000  # of a text
-STRICT = ("unused", "test", "val", "pool", "train")  # a text of two splits is in the first of them
 _AT_ONCE = 1_000  # texts that are tokenized together,
 _LETTERS_AT_ONCE = 500_000  # or letters: the tokenizer takes up to 300 bytes for each
 _BEGINNING = 50_000  # letters of a text that are tokenized, if they are enough
@@ -71,11 +69,6 @@ class TextStore(Dataset):
             "target": self.labels[positions],
             "index": self.keys[positions],
         }
-
-    def positions(self) -> dict[str, Tensor]:
-        """Places of each split's texts; of those that are not used, none."""
-        used = {name: number for number, name in enumerate(SPLITS) if name != "unused"}
-        return {name: (self.split == number).nonzero().squeeze(1) for name, number in used.items()}
 
     def tokens(self, positions: Tensor) -> Tensor:
         """Token numbers, padded with 0 to the longest, shape `(B, T)`."""

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kcm_lightning.data.base import Batch, DistillSplit, KCMDataModule
 from kcm_lightning.data.own_inputs import check_list
+from kcm_lightning.data.split_names import positions_of
 from kcm_lightning.data.text_store import MAX_LETTERS, TextStore, tokens_of, unknown_token
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.files import check_path
@@ -134,7 +135,7 @@ class TextDataModule(KCMDataModule):
         if hasattr(self, "batches"):
             return
         self.batches = store = TextStore(self._prepared())
-        self.lengths, self.positions = store.lengths, store.positions()
+        self.lengths, self.positions = store.lengths, positions_of(store.split)
         self.describe(store.facts)
         train = store.labels[self.positions["train"]]
         self.class_counts = torch.bincount(train, minlength=len(self.class_names))
