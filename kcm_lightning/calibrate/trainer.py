@@ -174,13 +174,23 @@ class KCMTrainer(L.Trainer):
             money: the same as an amount of its currency, by the mean price of the answers so far.
         """
         check_number("--shadow", shadow, low=0, high=1)
+        own: list[L.Callback] = []  # of this prediction alone
         if isinstance(model, KCMModule):
             model.shadow, model.pace = shadow, None
             if calls is not None or money is not None:
-                self.callbacks.append(Budget(calls, money))
-        return super().predict(
-            model, dataloaders, datamodule, return_predictions, ckpt_path=ckpt_path, weights_only=weights_only
-        )
+                own.append(Budget(calls, money))
+        before, self.callbacks = self.callbacks, [*self.callbacks, *own]
+        try:
+            return super().predict(
+                model,
+                dataloaders,
+                datamodule,
+                return_predictions,
+                ckpt_path=ckpt_path,
+                weights_only=weights_only,
+            )
+        finally:
+            self.callbacks = before
 
     def _leave(self, report: dict[str, Any], settings: str, path: Path, newest: Path | None) -> None:
         """Writes what was chosen, unless this is a try, and says how to use it."""

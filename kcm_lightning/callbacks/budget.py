@@ -42,7 +42,6 @@ class Budget(L.Callback):
         pace = pl_module.pace
         say(f"budget: {pace.called:,} of {pace.calls:,} calls of the large model for {pace.seen:,} samples")
         pl_module.pace = None
-        trainer.callbacks.remove(self)  # it is for one prediction
 
 
 def _price(usage: dict[str, Any]) -> float:
