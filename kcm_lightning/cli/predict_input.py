@@ -5,6 +5,7 @@ from typing import Any
 
 from kcm_lightning.api import Run, load
 from kcm_lightning.cli.parser import OneLineErrors
+from kcm_lightning.data.texts import TextDataModule
 from kcm_lightning.predict import predict
 from kcm_lightning.results.calibrated_file import NAME
 from kcm_lightning.utils.console import PROGRAM, say
@@ -67,8 +68,9 @@ def _name_for(given: str) -> str:
 
 def _columns(run: Run) -> list[str]:
     """Columns of the run's own table, else what they are mostly called."""
-    is_text = run.data.vocab_size is not None
-    return list(getattr(run.data, "text", None) or (["text"] if is_text else ["path"]))
+    if isinstance(run.data, TextDataModule):
+        return list(getattr(run.data, "text", ["text"]))
+    return [getattr(run.data, "path", "path")]
 
 
 def _summary(run: Run, counts: dict[str, Any], output: Path) -> list[str]:

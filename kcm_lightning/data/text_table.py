@@ -11,14 +11,15 @@ from kcm_lightning.data.contents import content_id
 from kcm_lightning.data.longtail import named_regions
 from kcm_lightning.data.prepared import written_whole
 from kcm_lightning.data.split_labels import LEFT_OUT_SHOWN, ClassNumbers, check_and_name
-from kcm_lightning.data.text_store import MAX_LETTERS, UNLABELLED, TextWriter, normalized
+from kcm_lightning.data.split_names import UNLABELLED, side_at
+from kcm_lightning.data.text_store import MAX_LETTERS, TextWriter, normalized
 from kcm_lightning.data.texts import TextDataModule
 from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.table_files import Row, read_table
+from kcm_lightning.utils.table_files import Row, joined, read_table
 from kcm_lightning.utils.tokens import is_text
 
 _RULES = 1  # a folder that was made when tables were read by other rules is not used
-_PARTS = ("train", "val", "test", "pool")
+PARTS = ("train", "val", "test", "pool")
 
 
 class TextTable(TextDataModule):
@@ -83,7 +84,7 @@ class TextTable(TextDataModule):
             distill_split=distill_split,
             prepared=prepared,
         )
-        paths = dict(zip(_PARTS, (path, val_path, test_path, unlabelled_path), strict=True))
+        paths = dict(zip(PARTS, (path, val_path, test_path, unlabelled_path), strict=True))
         self.paths = {part: Path(own) for part, own in paths.items() if own is not None}
         self.text, self.label, self.group = [text] if isinstance(text, str) else text, label, group
         self.split_seed = split_seed
@@ -126,7 +127,7 @@ class TextTable(TextDataModule):
         }
         for number, row in self._rows(part):
             facts["rows"] += 1
-            text = joined(row, self.text, f"{self.paths[part]}, row {number}")
+            text = text_of(row, self.text, f"{self.paths[part]}, row {number}")
             if not text.strip():
                 facts["without_text"] += 1
                 facts["first_without_text"] += [number] if facts["without_text"] <= LEFT_OUT_SHOWN else []
@@ -152,7 +153,7 @@ class TextTable(TextDataModule):
         place = content_id(f"{self.split_seed} {kept_together}".encode()) / 2**63
         test = 0.0 if "test" in self.paths else self.test_share
         val = 0.0 if "val" in self.paths else self.val_share
-        return "test" if place < test else "val" if place < test + val else "train"
+        return side_at(place, test_share=test, val_share=val)
 
     def describe(self, facts: dict[str, Any]) -> None:
         self.class_names = facts["class_names"]
@@ -168,7 +169,7 @@ class TextTable(TextDataModule):
         return read | super().fingerprint()
 
 
-def joined(row: Row, columns: Sequence[str], where: str) -> str:
+def text_of(row: Row, columns: Sequence[str], where: str) -> str:
     """The text of a row, one column's below the other's; nothing where all are empty.
 
     Args:
@@ -179,7 +180,7 @@ def joined(row: Row, columns: Sequence[str], where: str) -> str:
     Raises:
         InputError: it is too long, or holds half of a letter.
     """
-    text = "\n".join(str(row[column]) for column in columns if row.get(column) not in (None, ""))
+    text = joined(row, columns)
     if len(text) > MAX_LETTERS:
         raise InputError(f"{where}: {len(text):,} characters: at most {MAX_LETTERS:,} are read")
     if not is_text(text):

@@ -9,8 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from kcm_lightning.large.input_digests import input_digests
-from kcm_lightning.utils.errors import InputError
-from kcm_lightning.utils.image_io import open_image, shown
+from kcm_lightning.utils.image_io import open_or_refuse
 
 Message = dict[str, Any]  # its content is a text, or a list of parts
 Messages = list[Message]
@@ -43,10 +42,7 @@ def _jpeg(image: Tensor | str | Path, longest: int) -> bytes:
     if isinstance(image, Tensor):
         opened = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
     else:
-        try:
-            opened = open_image(Path(image))
-        except OSError as error:
-            raise InputError(f"{shown(Path(image))} cannot be read: {error}") from error
+        opened = open_or_refuse(Path(image))
     opened.thumbnail((longest, longest))
     file = io.BytesIO()
     opened.save(file, "JPEG", quality=_QUALITY)

@@ -11,7 +11,7 @@ from kcm_lightning.data.image_store import image_files
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.image_io import shown
 from kcm_lightning.utils.lines import lines_up_to
-from kcm_lightning.utils.table_files import SUFFIXES, read_table
+from kcm_lightning.utils.table_files import SUFFIXES, joined, read_table
 
 Kind = Literal["texts", "images"]
 PIPE = "-"
@@ -109,8 +109,7 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _row(number: int, row: dict[str, Any], kind: Kind, columns: Sequence[str], folder: Path) -> Row:
-    values = [str(row[column]) for column in columns if row[column] not in (None, "")]
-    text = "\n".join(values)
+    text = joined(row, columns)
     if not text.strip():
         return Row(number, None, f"no {'text' if kind == 'texts' else 'path'}")
     return Row(number, text if kind == "texts" else folder / text.strip())

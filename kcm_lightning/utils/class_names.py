@@ -164,10 +164,10 @@ def _renamed(own: Sequence[Any], wanted: Sequence[str], names: Mapping[str, str]
     """The model's class names with those that are mapped replaced by the data's."""
     new: dict[int, Any] = {}
     for name, other in names.items():
-        place = _place(name, own, "the model's", option)
+        place = place_of(name, own, "the model's", option)
         if place in new:
             raise InputError(f"{option}: {own[place]!r} is mapped twice, the second time as {name!r}")
-        new[place] = wanted[_place(other, wanted, "the data's", option)]
+        new[place] = wanted[place_of(other, wanted, "the data's", option)]
     renamed = [new.get(place, name) for place, name in enumerate(own)]
     twice = {name for name, count in Counter(map(str, renamed)).items() if count > 1}
     for name in map(str, new.values()):
@@ -180,8 +180,18 @@ def _renamed(own: Sequence[Any], wanted: Sequence[str], names: Mapping[str, str]
     return renamed
 
 
-def _place(name: Any, names: Sequence[Any], whose: str, option: str) -> int:
-    """Where a name is among class names, which has to be one of them."""
+def place_of(name: Any, names: Sequence[Any], whose: str, option: str) -> int:
+    """Where a name is among class names, which has to be one of them.
+
+    Args:
+        name: the name.
+        names: in the order of the labels.
+        whose: these are, for the error.
+        option: the option that holds the name.
+
+    Raises:
+        InputError: it is none of them.
+    """
     place = finder(names)(name)
     if place is None:
         near = nearest(str(name), list(map(str, names)))

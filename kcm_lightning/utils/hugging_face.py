@@ -15,7 +15,7 @@ from torch import Tensor
 from kcm_lightning.utils.class_names import Labels
 from kcm_lightning.utils.errors import InputError
 from kcm_lightning.utils.extras import require
-from kcm_lightning.utils.image_io import open_image, shown
+from kcm_lightning.utils.image_io import open_or_refuse
 from kcm_lightning.utils.model_classes import data_classes
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -190,14 +190,7 @@ def opened(paths: list[Path]) -> list[Any]:
         InputError: one cannot be read.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_opened, paths))
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return open_image(path)
-    except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {error}") from error
+        return list(pool.map(open_or_refuse, paths))
 
 
 def most_tokens(model: torch.nn.Module, tokenizer: Any) -> int | None:

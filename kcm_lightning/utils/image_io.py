@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from kcm_lightning.utils.errors import InputError
+
 MAX_PIXELS = 60_000_000  # of one image, height times width; Pillow and this file take 8 bytes for each
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
 _LARGE = 16_000_000  # pixels; of such images one is decoded at a time, however many threads there are
@@ -66,6 +68,18 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
         raise
     except Exception as error:  # damaged files make Pillow raise almost anything
         raise OSError(str(error) or type(error).__name__) from error
+
+
+def open_or_refuse(path: Path) -> Image.Image:
+    """As `open_image`, of a file that has to be read.
+
+    Raises:
+        InputError: it cannot be; the message names it.
+    """
+    try:
+        return open_image(path)
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error}") from error
 
 
 @cache

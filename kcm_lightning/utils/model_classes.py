@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from kcm_lightning.utils.class_names import Labels, class_order, finder, nearest, shortened
+from kcm_lightning.utils.class_names import Labels, class_order, finder, place_of, shortened
 from kcm_lightning.utils.errors import InputError
 
 NONE = -1  # of the data's classes
@@ -62,15 +62,9 @@ def _map(
     found: list[int], own: Sequence[Any], names: list[str], labels: Mapping[str, str], option: str
 ) -> None:
     """Adds what a user's map says."""
-    find_own, find = finder(own), finder(names)
     for model_name, name in labels.items():
-        place, label = find_own(model_name), find(name)
-        if place is None:
-            near = nearest(str(model_name), list(map(str, own)))
-            raise InputError(f"{option}: {model_name!r} is none of the model's class names{near}")
-        if label is None:
-            raise InputError(f"{option}: {name!r} is none of the data's class names{nearest(name, names)}")
-        found[place] = label
+        place = place_of(model_name, own, "the model's", option)
+        found[place] = place_of(name, names, "the data's", option)
 
 
 def _missing(own: Sequence[Any], names: list[str], missing: list[str], option: str) -> str:

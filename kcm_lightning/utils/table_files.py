@@ -52,6 +52,15 @@ def read_table(path: Path, option: str, columns: Sequence[str] = ()) -> Iterator
         yield number, row
 
 
+def joined(row: Row, columns: Sequence[str]) -> str:
+    """The texts of some columns of a row, one below the other; nothing where all are empty.
+
+    >>> joined({"title": "Late", "body": None, "id": 7}, ["title", "body", "id"])
+    'Late\\n7'
+    """
+    return "\n".join(str(row[column]) for column in columns if row.get(column) not in (None, ""))
+
+
 def _read_csv(path: Path, option: str, delimiters: str) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(_FIELD)
     number = 0

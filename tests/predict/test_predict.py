@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import kcm_lightning
+import kcm_lightning.api
+from kcm_lightning.cli.predict_input import _columns
+from kcm_lightning.data import MSCOCO, DigitsLT, ImageFolder, TextTable
 from kcm_lightning.predict import predict
 from kcm_lightning.utils.errors import InputError
 from tests.large.chat_server import ChatServer, right_word
@@ -192,6 +195,17 @@ def test_what_cannot_be_done_is_one_clear_line(chat_run, tmp_path, monkeypatch, 
     with pytest.raises(AssertionError, match=said):
         kcm(tmp_path, *words, *more)
     assert (tmp_path / "there.jsonl").read_text() == "mine\n"
+
+
+def test_columns_of_a_table_are_those_of_the_run_or_what_they_are_mostly_called(tmp_path, word_tokenizer):
+    runs = (
+        (TextTable("t.csv", text=["title", "body"], tokenizer=str(word_tokenizer)), ["title", "body"]),
+        (ImageFolder(str(tmp_path), path="file"), ["file"]),
+        (DigitsLT(), ["path"]),
+        (MSCOCO(str(tmp_path)), ["path"]),
+    )
+    for data, columns in runs:
+        assert _columns(kcm_lightning.api.Run(L.LightningModule(), data, [], "32")) == columns
 
 
 def test_another_input_does_not_go_on_with_what_was_begun(chat_run, tmp_path):
