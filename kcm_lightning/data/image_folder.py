@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from kcm_lightning.data.base import Batch, DistillSplit
 from kcm_lightning.data.contents import digest
 from kcm_lightning.data.image_listing import Listing, Paths, list_folder, list_table
-from kcm_lightning.data.image_store import RULES, ImageStore, missing_or_damaged, shrunken
+from kcm_lightning.data.image_store import ImageStore, missing_or_damaged, shrunken
 from kcm_lightning.data.images import AugmentedImages
 from kcm_lightning.data.longtail import named_regions
 from kcm_lightning.data.own_inputs import check_list
@@ -149,12 +149,8 @@ class ImageFolder(AugmentedImages):
         return self._listing
 
     def _store(self, listing: Listing) -> ImageStore:
-        recipe = [RULES, self.image_size, str(self.root.resolve()), listing.digest()]
-        told_apart = hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
-        folder = self.prepared / f"images-{told_apart}"
-        if not (folder / "facts.json").is_file():
-            ImageStore.make(folder, listing.paths, self.image_size)
-        return ImageStore(folder)
+        recipe = [str(self.root.resolve()), listing.digest()]
+        return ImageStore.made_once(self.prepared, recipe, listing.paths, self.image_size)
 
     def setup(self, stage: str | None = None) -> None:
         if hasattr(self, "batches"):

@@ -87,6 +87,22 @@ class ImageStore:
         """Images, uint8, shape `(B, 3, size, size)`."""
         return torch.from_numpy(self._pixels[numbers.numpy()])
 
+    @classmethod
+    def made_once(cls, prepared: Path, recipe: list, paths: Sequence[Path], size: int) -> "ImageStore":
+        """The images of some files, decoded only where they are not yet.
+
+        Args:
+            prepared: folder of what is decoded.
+            recipe: what tells these files, as they are now, from others; plain values only.
+            paths: the files.
+            size: height and width in pixels.
+        """
+        told_apart = hashlib.sha256(repr([RULES, size, *recipe]).encode()).hexdigest()[:16]
+        folder = prepared / f"images-{told_apart}"
+        if not (folder / "facts.json").is_file():
+            cls.make(folder, paths, size)
+        return cls(folder)
+
     @staticmethod
     def make(folder: Path, paths: Sequence[Path], size: int) -> None:
         """Decodes all images once and writes the folder whole or not at all."""

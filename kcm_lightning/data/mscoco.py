@@ -1,6 +1,5 @@
 """Captioned images: COCO, Flickr30k, Flickr8k."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,7 +25,6 @@ from kcm_lightning.data.caption_files import (
 from kcm_lightning.data.contents import content_id, digest
 from kcm_lightning.data.download import fetch_and_unpack
 from kcm_lightning.data.image_store import (
-    RULES,
     ImageStore,
     as_it_is_now,
     image_files,
@@ -149,11 +147,7 @@ class MSCOCO(CaptionDataModule):
     def _decoded(self, paths: list[Path]) -> ImageStore:
         """The pixels of images, in a folder named by all that makes a difference to them."""
         states = [(str(path), *state_of(path)) for path in paths]
-        recipe = hashlib.sha256(repr([RULES, self.image_size, *states]).encode()).hexdigest()[:16]
-        folder = self.prepared / f"images-{recipe}"
-        if not (folder / "facts.json").is_file():
-            ImageStore.make(folder, paths, self.image_size)
-        return ImageStore(folder)
+        return ImageStore.made_once(self.prepared, states, paths, self.image_size)
 
     def setup(self, stage: str | None = None) -> None:
         if hasattr(self, "batches"):

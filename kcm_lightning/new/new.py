@@ -116,7 +116,6 @@ def _filled(template: str, wanted: Wanted, data: Any, large: Large) -> str:
     epochs = min(_MOST, max(_LEAST, round(_WORK / samples)))
     values: dict[str, Any] = {
         "num_classes": len(data.class_names),
-        "loss": "logit_adjusted",
         "label": wanted.label,
         "prepared": wanted.prepared,
     }
@@ -126,7 +125,7 @@ def _filled(template: str, wanted: Wanted, data: Any, large: Large) -> str:
         text = wanted.text[0] if len(wanted.text) == 1 else wanted.text
         values |= {"path": wanted.source, "text": text, "tokenizer": _tokenizer(wanted)}
         values |= {"vocab_size": data.vocab_size}
-    head, rest = _without_introduction(template)
+    rest = _without_introduction(template)
     for name, value in values.items():
         rest = _set(rest, name, value)
     rest = _replace_block(rest, "teacher", _block("teacher", "large", large.class_path, large.options))
@@ -134,14 +133,14 @@ def _filled(template: str, wanted: Wanted, data: Any, large: Large) -> str:
         judge = {"num_classes": len(data.class_names), "encoder": wanted.encoder, "head": "kan", "size": "m"}
         rest = _replace_block(rest, "judge", _block("judge", "small", "EncoderWithHead", judge))
     rest = _with_epochs(rest, judge=epochs, student=max(2, epochs // 2))
-    source = f"# {wanted.kind.capitalize()} of {wanted.source}, written by `new`. {head}"
-    return f"{source}\n{rest}"
+    said = "written by `new`. Options beat what stands here."
+    return f"# {wanted.kind.capitalize()} of {wanted.source}, {said}\n{rest}"
 
 
-def _without_introduction(template: str) -> tuple[str, str]:
+def _without_introduction(template: str) -> str:
     lines = template.splitlines()
     first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    return "Options beat what stands here.", "\n".join(lines[first:]) + "\n"
+    return "\n".join(lines[first:]) + "\n"
 
 
 def _set(text: str, name: str, value: Any) -> str:
